@@ -1,0 +1,145 @@
+"""What goes into an engine and what comes out, for every kind of model.
+
+A request is a frozen dataclass that survives a trip through JSON
+(`Request(**json)`); an engine tells its progress by calling `emit` and returns
+one `Result` envelope whatever it made.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from inference.catalog import Card
+    from inference.weights import Weights
+
+
+class Kind(StrEnum):
+    """The four kinds of generation; a card has exactly one."""
+
+    TEXT = "text"
+    IMAGE = "image"
+    AUDIO = "audio"
+    VIDEO = "video"
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """A conversation to continue; the fields have OpenAI's names and meanings.
+
+    `max_tokens` None means up to the model's context; `temperature` and `top_p`
+    None mean the card's default; `n` is the number of independent answers.
+    """
+
+    messages: list[dict[str, Any]]
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    stop: list[str] = field(default_factory=list)
+    seed: int | None = None
+    n: int = 1
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    response_format: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechRequest:
+    """Text to speak. `speed` multiplies the voice's pace, 0.5 to 2.0."""
+
+    text: str
+    voice: str | None = None
+    speed: float = 1.0
+    format: str = "wav"
+
+
+type_of_request = {Kind.TEXT: ChatRequest, Kind.AUDIO: SpeechRequest}
+
+Request = ChatRequest | SpeechRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A piece of generated text of answer number `index`."""
+
+    text: str
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """A finished piece of speech (a sentence): mono 16-bit little-endian PCM."""
+
+    pcm: bytes
+    sample_rate: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the work is, 0.0 to 1.0."""
+
+    fraction: float
+
+
+Event = Delta | Sound | Progress
+
+# Called by the engine from whichever thread does the work. It raises
+# `errors.Cancelled` when the job should stop; the engine lets that pass through
+# `generate` after it has freed what the request held.
+Emit = Callable[[Event], None]
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One finished output, ready to be stored."""
+
+    name: str
+    media_type: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What `generate` returns.
+
+    `data` is JSON and kind-specific. Text: `{"choices": [{"index", "text",
+    "finish_reason"}], "usage": {"prompt_tokens", "completion_tokens",
+    "total_tokens", "prompt_tokens_details": {"cached_tokens"}}}`.
+    Audio: `{"sample_rate", "duration_s"}` beside one file.
+    """
+
+    data: dict[str, Any]
+    files: list[File] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Where a pod's model sits: `kind` is "cpu" or "cuda"; `threads` bounds CPU work."""
+
+    kind: str = "cpu"
+    index: int = 0
+    threads: int = 1
+
+
+class Engine(Protocol):
+    """One loaded model.
+
+    An engine module has a function `load(card, weights, device) -> Engine` that
+    returns when the model can answer. `generate` blocks its thread, may be
+    called from `slots` threads at once, and raises only the errors of
+    `inference.errors`.
+    """
+
+    slots: int
+
+    def generate(self, request: Any, emit: Emit) -> Result: ...
+
+    def close(self) -> None: ...
+
+
+class EngineModule(Protocol):
+    """The shape of an engine's module, e.g. `inference.speech_kokoro`."""
+
+    def load(self, card: "Card", weights: "Weights", device: Device) -> Engine: ...

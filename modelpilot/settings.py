@@ -1,0 +1,190 @@
+"""Settings, and the only place that reads the environment.
+
+A fresh clone runs with none of these set. Every secret may also come from a file
+named by `NAME_FILE` (Docker and systemd hand secrets over that way).
+"""
+
+import os
+import secrets
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+from modelpilot import embedded
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def env(name: str, default: str = "") -> str:
+    """The variable `name`, or the content of the file that `NAME_FILE` names, or `default`."""
+    value = os.environ.get(name)
+    if value is not None:
+        return value
+    file = os.environ.get(f"{name}_FILE")
+    if file:
+        return Path(file).read_text().strip()
+    return default
+
+
+def env_int(name: str, default: int) -> int:
+    value = env(name)
+    try:
+        return int(value) if value else default
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} must be a whole number, not {value!r}.") from None
+
+
+def env_list(name: str) -> list[str]:
+    return [item.strip() for item in env(name).split(",") if item.strip()]
+
+
+def rate(name: str, default: str) -> tuple[int, int]:
+    """`"100/minute"` as (requests, seconds)."""
+    value = env(name, default)
+    periods = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
+    count, _, period = value.partition("/")
+    if not count.isdigit() or int(count) < 1 or period not in periods:
+        raise ImproperlyConfigured(
+            f"{name} must look like 100/minute (or /second, /hour, /day), not {value!r}."
+        )
+    return int(count), periods[period]
+
+
+def kept_secret(path: Path) -> str:
+    """The secret in `path`, made on first use and readable by its owner only."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(f".{os.getpid()}")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(48))
+        try:
+            # A link refuses to replace, so two first starts agree on one secret.
+            os.link(temporary, path)
+        except FileExistsError:
+            pass
+        finally:
+            temporary.unlink()
+    return path.read_text().strip()
+
+
+DATA = Path(env("MODELPILOT_DATA", str(BASE_DIR / "data"))).resolve()
+HOST = env("MODELPILOT_HOST", "127.0.0.1")
+PORT = env_int("MODELPILOT_PORT", 8000)
+# The address that clients use, for absolute URLs; https here means production.
+PUBLIC_URL = env("MODELPILOT_PUBLIC_URL").rstrip("/")
+TRUSTED_PROXIES = env_list("TRUSTED_PROXIES")
+
+# Requests per period and client IP: for calls, and for polling routes.
+RATE_LIMIT = rate("MODELPILOT_RATE_LIMIT", "100/minute")
+POLL_RATE_LIMIT = rate("MODELPILOT_POLL_RATE_LIMIT", "600/minute")
+BODY_LIMIT = 10 * 1024 * 1024
+BODY_TIMEOUT_S = 15.0
+
+# A pod runs other people's weights: it gets none of the secrets (see fleet/node.py).
+IS_POD = env("MODELPILOT_ROLE") == "pod"
+SECRET_KEY = env("MODELPILOT_SECRET_KEY") or (
+    secrets.token_urlsafe(48) if IS_POD else kept_secret(DATA / "secret-key")
+)
+
+# More cards, beside inference/catalog.toml: adding a model is adding a card.
+CATALOGS = [Path(item).resolve() for item in env_list("MODELPILOT_CATALOG")] + [
+    path for path in [DATA / "catalog.toml"] if path.exists()
+]
+# The folder that `file:` weights are relative to.
+MODELS = DATA / "models"
+# This machine, for the fleet; a new name is a new node.
+NODE = env("MODELPILOT_NODE") or os.uname().nodename
+# Memory that pods may use together, in MB; 0 means three quarters of the machine's.
+NODE_MEMORY_MB = env_int("MODELPILOT_NODE_MEMORY_MB", 0)
+
+# Jobs: how long a pod owns a claimed job without renewing it, and how often it is tried.
+LEASE_S = 30
+MAX_ATTEMPTS = 3
+IDLE_SECONDS = env_int("MODELPILOT_IDLE_SECONDS", 300)
+
+DATABASE_URL = env("DATABASE_URL")
+REDIS_URL = env("REDIS_URL")
+EMBEDDED_POSTGRES = not DATABASE_URL
+EMBEDDED_VALKEY = not REDIS_URL
+DATABASE_URL = DATABASE_URL or embedded.database_url(DATA)
+REDIS_URL = REDIS_URL or embedded.redis_url(DATA)
+
+
+def database(url: str) -> dict[str, object]:
+    """Django's DATABASES entry for a `postgresql://user:password@host:port/name?option=…` URL."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("postgres", "postgresql"):
+        raise ImproperlyConfigured("DATABASE_URL must start with postgresql://.")
+    options = dict(parse_qsl(parts.query))
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(parts.path.lstrip("/")),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        # A unix socket's folder travels as ?host=.
+        "HOST": options.pop("host", "") or unquote(parts.hostname or ""),
+        "PORT": str(parts.port or ""),
+        "CONN_MAX_AGE": 0,
+        # A connection is checked when it leaves the pool: PostgreSQL may have restarted.
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {
+            **options,
+            "pool": {"min_size": 1, "max_size": 8, "timeout": 10},
+            "connect_timeout": 5,
+        },
+    }
+
+
+DATABASES = {"default": database(DATABASE_URL)}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+DEBUG = False
+ALLOWED_HOSTS = [urlsplit(PUBLIC_URL).hostname or "*"] if PUBLIC_URL else ["*"]
+ROOT_URLCONF = "modelpilot.urls"
+ASGI_APPLICATION = "modelpilot.asgi.application"
+AUTH_USER_MODEL = "accounts.User"
+INSTALLED_APPS = [
+    "django.contrib.contenttypes",
+    "django.contrib.auth",
+    "ninja",
+    "modelpilot",
+    "billing",
+    "modelpilot.accounts",
+    "modelpilot.jobs",
+    "modelpilot.fleet",
+]
+MIDDLEWARE: list[str] = ["modelpilot.api.envelope.envelope"]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+    }
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+STATIC_URL = "/static/"
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en"
+
+STORAGES = {
+    "default": {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {"location": DATA / "outputs"},
+    },
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+# How long a signed link to an output works.
+OUTPUT_URL_SECONDS = 900
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": env("MODELPILOT_LOG_LEVEL", "INFO")},
+}
