@@ -1,0 +1,60 @@
+# `make` lists what there is. Needs make and Python 3.11 or newer, nothing else:
+# the first target that you run makes .venv and installs what requirements.lock names.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/installed
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo test lint format bench chaos lock
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(INSTALLED) ## Run the whole product until Ctrl-C
+	@exec $(BIN)/python manage.py up
+
+demo: $(INSTALLED) ## Generate one of each kind through the public API
+	@exec $(BIN)/python -m benchmarks.demo
+
+test: $(INSTALLED) ## Run the tests, on the real PostgreSQL and Valkey
+	@exec $(BIN)/python -m pytest $(ARGS)
+
+lint: $(INSTALLED) ## Check style, types, layers and migrations
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	@data=$$(mktemp -d) && trap 'rm -rf "$$data"' EXIT && \
+		MODELPILOT_DATA="$$data" $(BIN)/python manage.py makemigrations --check --dry-run
+
+format: $(INSTALLED) ## Format the code
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+bench: $(INSTALLED) ## Measure this machine
+	@exec $(BIN)/python -m benchmarks.bench
+
+chaos: $(INSTALLED) ## Kill everything at random and prove that no job and no cent is lost
+	@exec $(BIN)/python -m benchmarks.chaos
+
+lock: $(INSTALLED) ## Pin every dependency anew in requirements.lock
+	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet pyproject.toml \
+		--extra text --extra speech --extra dev --output-file requirements.lock \
+		--strip-extras --no-annotate --no-emit-options \
+		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host $(ARGS)
+	@printf '%s\n' '' '# Extra "local": only the files of these are read, so what they need as tools' \
+		'# stays out (see pyproject.toml). Hence the lock is installed with --no-deps.' \
+		>> requirements.lock
+	@$(BIN)/python -c 'import tomllib; \
+		project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+		print(*project["optional-dependencies"]["local"], sep="\n")' >> requirements.lock
+
+$(INSTALLED): requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "ModelPilot needs Python 3.11 or newer, and '$(PYTHON)' is not."; \
+		echo "Name another: make PYTHON=/path/to/python3.12"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing what requirements.lock names into .venv ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
+	@touch $@
