@@ -33,6 +33,7 @@ LONGEST_SOCKET = 103
 # Crash recovery of a busy PostgreSQL may take a minute.
 START_S = 120.0
 STOP_S = 100.0
+RETRY_S = 5.0
 STARTING_UP = b"C57P03\0"
 # Where initdb finds a shell, and root finds useradd.
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -66,7 +67,7 @@ class Place:
             return self.folder
         key = hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:16]
         # Not tempfile.gettempdir(): two commands with another TMPDIR must find the same server.
-        return Path("/tmp") / f"modelpilot-{key}"
+        return Path("/tmp") / f"modelpilot-{key}"  # noqa: S108
 
     @property
     def socket(self) -> Path:
@@ -132,9 +133,11 @@ class Share:
         self.durable = durable
         self._lock: int | None = None
         self._keeper: subprocess.Popen[bytes] | None = None
+        self._retry_at = 0.0
 
     def take(self) -> None:
         """Hold the server open; whoever comes while it is being stopped waits for that."""
+        self._retry_at = 0.0
         self.place.file("users").parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self._lock is None:
             self._lock = os.open(self.place.file("users"), os.O_RDWR | os.O_CREAT, 0o600)
@@ -152,10 +155,16 @@ class Share:
             return None
 
     def ensure_kept(self) -> None:
-        if self._keeper is not None and self._keeper.poll() not in (None, 0):
+        """Start a keeper where there is none; ServerError where ours has given up."""
+        status = self._keeper.poll() if self._keeper else 0
+        if status is None:
+            return
+        self._keeper = None
+        if status > 0:
+            self._retry_at = time.monotonic() + RETRY_S
             raise ServerError(self._reason())
-        if self._keeper is None or self._keeper.poll() is not None:
-            self._keeper = None if self.kept() else self._spawn()
+        if time.monotonic() >= self._retry_at and not self.kept():
+            self._keeper = self._spawn()
 
     def ready(self) -> bool:
         return self.pid() is not None and self.kept() and answers(self.place)
@@ -259,7 +268,9 @@ class Servers:
     def check(self) -> list[Name]:
         """Those that were restarted since the last look; a lost keeper is replaced."""
         for share in self.shares.values():
-            share.ensure_kept()
+            # A server that can't start today may tomorrow, when the disk has room again.
+            with suppress(ServerError):
+                share.ensure_kept()
         now = self.pids()
         restarted = [name for name, pid in now.items() if pid != self._pids.get(name)]
         self._pids.update(now)

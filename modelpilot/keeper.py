@@ -317,7 +317,7 @@ class Keeper:
 
 
 def say(line: str) -> None:
-    print(datetime.now(UTC).isoformat(timespec="seconds"), "keeper:", line, flush=True)
+    print(datetime.now(UTC).isoformat(timespec="seconds"), "keeper:", line, flush=True)  # noqa: T201
 
 
 def become_keeper(descriptor: int) -> bool:

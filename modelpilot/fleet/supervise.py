@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,13 +109,15 @@ class Child:
             self._process.wait()
             self._bury(self._process)
 
-    def stop(self, grace_s: float) -> int | None:
-        """SIGTERM, and SIGKILL when the grace is over; returns how it ended."""
+    def stop(self, grace_s: float, hurried: Callable[[], bool] = lambda: False) -> int | None:
+        """SIGTERM, and SIGKILL when the grace is over or there is hurry; returns how it ended."""
         self.terminate()
-        if self._process is not None:
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(grace_s)
-            self.kill()
+        deadline = time.monotonic() + grace_s
+        while self.poll() is None and self._process is not None:
+            if hurried() or time.monotonic() > deadline:
+                self.kill()
+            else:
+                time.sleep(0.02)
         return self.status
 
     def _bury(self, process: subprocess.Popen[bytes]) -> None:
@@ -124,13 +126,3 @@ class Child:
             os.killpg(process.pid, signal.SIGKILL)
         self.status = process.returncode
         self._process = None
-
-
-def stop_all(children: Iterable[Child], grace_s: float) -> None:
-    """Stop them together, sharing one grace."""
-    children = list(children)
-    for child in children:
-        child.terminate()
-    deadline = time.monotonic() + grace_s
-    for child in children:
-        child.stop(max(0.0, deadline - time.monotonic()))

@@ -94,7 +94,8 @@ def address(host: str) -> str:
 
 def unreadiness() -> str | None:
     """Why the web server does not take requests yet, or None when it does."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.HOST, settings.HOST)
+    everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+    host = everywhere.get(settings.HOST, settings.HOST)
     public = urlsplit(settings.PUBLIC_URL).netloc
     connection = http.client.HTTPConnection(host, settings.PORT, timeout=5)
     try:
@@ -210,14 +211,9 @@ class Command(BaseCommand):
 
     def stop_in_order(self, children: list[Child]) -> None:
         for child in children:
-            if child.pid is not None and self.signals < 2:
+            if child.pid is not None:
                 self.say(f"Stopping {child.name}.")
-            child.terminate()
-            deadline = time.monotonic() + GRACE_S[child.name]
-            while child.poll() is None and child.pid is not None:
-                if self.signals > 1 or time.monotonic() > deadline:
-                    child.kill()
-                time.sleep(0.02)
+            child.stop(GRACE_S[child.name], hurried=lambda: self.signals > 1)
 
     def say(self, line: str) -> None:
         self.stderr.write(self.style.NOTICE(line))
