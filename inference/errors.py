@@ -14,7 +14,7 @@ class InferenceError(Exception):
         self.param = param
 
 
-class Cancelled(InferenceError):  # noqa: N818 - a request to stop, not a fault
+class Cancelled(InferenceError):
     """The job was cancelled."""
 
     code = "cancelled"

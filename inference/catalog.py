@@ -1,0 +1,147 @@
+"""The catalog: one card per model, read from TOML. The web process imports this, so no engine."""
+
+import tomllib
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from inference.errors import CatalogError
+from inference.types import Kind
+
+BUILT_IN = Path(__file__).with_name("catalog.toml")
+MICROS = 1_000_000
+
+
+def _written_as_text(value: object) -> object:
+    # A TOML float is binary: 0.1 would already be wrong before it became a Decimal.
+    if isinstance(value, float):
+        raise ValueError(f'write the amount in quotes: "{value}"')
+    return value
+
+
+class Source(BaseModel):
+    """Where one file (or folder) of a model's weights is looked for, in order."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sources: list[str] = Field(min_length=1)
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    optional: bool = False
+
+    @model_validator(mode="after")
+    def _parts_have_a_checksum(self) -> "Source":
+        if self.sha256 is None and any(" + " in source for source in self.sources):
+            raise ValueError("a file joined from parts needs its sha256")
+        return self
+
+
+class Range(BaseModel):
+    """What a request may ask of one parameter, and what it gets if it asks nothing."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    min: int | float
+    max: int | float
+    default: int | float
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Range":
+        if not self.min <= self.default <= self.max:
+            raise ValueError("min, default and max must be in that order")
+        return self
+
+
+class Card(BaseModel):
+    """One model: what it is, what it costs, what it needs and what it can do.
+
+    `memory_mb` in MB, `context` in tokens, `deadline_s`, `load_seconds`,
+    `run_seconds` and `idle_seconds` in seconds, `price` in USD per `unit`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$")
+    kind: Kind
+    engine: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    name: str
+    description: str = ""
+    licence: str
+    files: dict[str, Source] = {}
+    device: Literal["cpu", "cuda"] = "cpu"
+    memory_mb: int = Field(gt=0)
+    price: Annotated[Decimal, BeforeValidator(_written_as_text), Field(ge=0, decimal_places=6)]
+    unit: Literal["request"] = "request"
+    slots: int = Field(default=1, ge=1)
+    context: int | None = Field(default=None, ge=1)
+    deadline_s: int = Field(default=600, ge=1)
+    load_seconds: float = Field(default=10, ge=0)
+    run_seconds: float = Field(default=10, ge=0)
+    idle_seconds: int | None = Field(default=None, ge=0)
+    parameters: dict[str, Range] = {}
+    default_voice: str | None = None
+    voices: list[str] = []
+    voice_aliases: dict[str, str] = {}
+    options: dict[str, Any] = {}
+
+    @property
+    def price_micros(self) -> int:
+        """The price in millionths of a dollar."""
+        return int(self.price * MICROS)
+
+    @property
+    def short_name(self) -> str:
+        """The id without its tag: `gemma3` of `gemma3:4b`."""
+        return self.id.partition(":")[0]
+
+    @model_validator(mode="after")
+    def _text_has_a_context(self) -> "Card":
+        if self.kind is Kind.TEXT and self.context is None:
+            raise ValueError("a text model needs its context, in tokens")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """All cards by id, in the order of the files."""
+
+    cards: dict[str, Card]
+
+    def find(self, name: str) -> Card | None:
+        """The card called `name`: its exact id, else the only one with that short name."""
+        if name in self.cards:
+            return self.cards[name]
+        matches = [card for card in self.cards.values() if card.short_name == name]
+        return matches[0] if len(matches) == 1 else None
+
+
+def load(paths: list[Path]) -> Catalog:
+    """The built-in cards and those of `paths`; a later card replaces an earlier one of its id.
+
+    Raises CatalogError, naming the file, the card and the field.
+    """
+    cards: dict[str, Card] = {}
+    for path in [BUILT_IN, *paths]:
+        for name, fields in _tables(path).items():
+            cards[name] = _card(path, name, fields)
+    return Catalog(cards)
+
+
+def _tables(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise CatalogError(f"{path}: {error}") from error
+
+
+def _card(path: Path, name: str, fields: object) -> Card:
+    if not isinstance(fields, dict):
+        raise CatalogError(f"{path}: {name} stands outside a card: start one with [{name}]")
+    try:
+        return Card(**{"id": name, **fields})
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "the card as a whole"
+        raise CatalogError(f"{path}, card {name}, field {field}: {first['msg']}") from error

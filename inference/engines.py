@@ -1,0 +1,39 @@
+"""Which engine runs a card: looked up by the card's `engine`, imported only when loaded."""
+
+import importlib
+import importlib.util
+from typing import cast
+
+from inference.catalog import Card
+from inference.errors import EngineUnavailable
+from inference.types import Device, Engine, EngineModule
+from inference.weights import Weights
+
+# What each engine imports, and the name to install it by.
+NEEDS = {
+    "text_llamacpp": {"xllamacpp": "xllamacpp"},
+    "speech_kokoro": {"kokoro_onnx": "kokoro-onnx"},
+    "speech_piper": {"piper": "piper-tts"},
+}
+
+
+def load(card: Card, weights: Weights, device: Device) -> Engine:
+    """Import the card's engine and load the model; raises EngineUnavailable if it is not here."""
+    reason = installed(card)
+    if reason is not None:
+        raise EngineUnavailable(reason)
+    try:
+        module = cast(EngineModule, importlib.import_module(f"inference.{card.engine}"))
+    except ImportError as error:
+        raise EngineUnavailable(f"The engine {card.engine} cannot start: {error}.") from error
+    return module.load(card, weights, device)
+
+
+def installed(card: Card) -> str | None:
+    """Why the card's engine cannot run here, or None if it can; imports no heavy library."""
+    if importlib.util.find_spec(f"inference.{card.engine}") is None:
+        return f"The engine {card.engine} is not part of this version."
+    for module, package in NEEDS.get(card.engine, {}).items():
+        if importlib.util.find_spec(module) is None:
+            return f"The engine {card.engine} needs a package: pip install {package}."
+    return None
