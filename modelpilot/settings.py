@@ -94,6 +94,8 @@ CATALOGS = [Path(item).resolve() for item in env_list("MODELPILOT_CATALOG")] + [
 ]
 # The folder that `file:` weights are relative to.
 MODELS = DATA / "models"
+# Downloaded and assembled weights; safe to delete.
+CACHE = DATA / "cache"
 # This machine, for the fleet; a new name is a new node.
 NODE = env("MODELPILOT_NODE") or os.uname().nodename
 # Memory that pods may use together, in MB; 0 means three quarters of the machine's.
@@ -110,6 +112,21 @@ EMBEDDED_POSTGRES = not DATABASE_URL
 EMBEDDED_VALKEY = not REDIS_URL
 DATABASE_URL = DATABASE_URL or embedded.database_url(DATA)
 REDIS_URL = REDIS_URL or embedded.redis_url(DATA)
+
+# What the processes that we start are given, so that they all mean the same servers.
+CHILD_ENVIRONMENT = {
+    **os.environ,
+    "DJANGO_SETTINGS_MODULE": "modelpilot.settings",
+    "MODELPILOT_DATA": str(DATA),
+    "DATABASE_URL": DATABASE_URL,
+    "REDIS_URL": REDIS_URL,
+}
+SECRETS = ("MODELPILOT_SECRET_KEY",)
+POD_ENVIRONMENT = {
+    name: value
+    for name, value in CHILD_ENVIRONMENT.items()
+    if name.removesuffix("_FILE") not in SECRETS
+} | {"MODELPILOT_ROLE": "pod"}
 
 
 def database(url: str) -> dict[str, object]:
@@ -148,6 +165,7 @@ AUTH_USER_MODEL = "accounts.User"
 INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.auth",
+    "django.contrib.postgres",
     "ninja",
     "modelpilot",
     "billing",
@@ -173,7 +191,7 @@ LANGUAGE_CODE = "en"
 
 STORAGES = {
     "default": {
-        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "BACKEND": "modelpilot.jobs.storage.DurableFileSystemStorage",
         "OPTIONS": {"location": DATA / "outputs"},
     },
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},

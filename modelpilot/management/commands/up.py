@@ -37,9 +37,11 @@ WEB = (
     "--http httptools --lifespan off --timeout-graceful-shutdown 30 --log-level warning"
 ).split()
 HOUSEKEEPING = (
-    "-m celery -A modelpilot.celery worker -B -P threads -c 2 -Q housekeeping -l WARNING "
+    "-m celery --quiet -A modelpilot.celery worker -B -P threads -c 2 -Q housekeeping -l WARNING "
     "--without-gossip --without-mingle --without-heartbeat -n housekeeping@%h"
 ).split()
+# In a container root is usual, and our messages carry no code (JSON only).
+QUIETLY_AS_ROOT = ["-W", "ignore:You're running the worker with superuser"]
 
 
 class Stopped(BaseException):
@@ -51,7 +53,7 @@ def children() -> list[Child]:
     arguments = {
         "web": [*WEB, "--host", settings.HOST, "--port", str(settings.PORT)],
         "node": ["manage.py", "node"],
-        "housekeeping": [*HOUSEKEEPING, "-s", str(settings.DATA / "run" / "beat")],
+        "housekeeping": [*QUIETLY_AS_ROOT, *HOUSEKEEPING, "-s", str(settings.DATA / "run" / "beat")],
     }
     return [
         Child(name, [sys.executable, *argv], env=settings.CHILD_ENVIRONMENT, cwd=settings.BASE_DIR)

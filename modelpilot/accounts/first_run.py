@@ -1,0 +1,55 @@
+"""The operator's account of the first run: made without a password, finished by a link."""
+
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.core import signing
+from django.db import transaction
+
+from billing import ledger
+from billing.money import micros
+from modelpilot.accounts import keys
+from modelpilot.accounts.models import User
+
+SALT = "modelpilot.setup"
+# Who the operator is until the link was used.
+EMAIL = "operator@localhost"
+# Enough to try everything; it is the operator's own machine.
+CREDIT = micros("10")
+
+
+@dataclass(frozen=True, slots=True)
+class FirstRun:
+    key: str
+    setup_url: str
+
+
+def first_run() -> FirstRun | None:
+    """Make the operator's account, its key and its link; None where there are users already."""
+    with transaction.atomic():
+        if User.objects.exists():
+            return None
+        operator = User.objects.create_superuser(EMAIL, can_deploy=True)
+        ledger.grant(operator.id, CREDIT, ref="first-run", reason="first run")
+        return FirstRun(keys.create(operator, name="first run"), setup_url(operator))
+
+
+def setup_url(operator: User) -> str:
+    base = settings.PUBLIC_URL or f"http://{settings.HOST}:{settings.PORT}"
+    return f"{base}/setup/{signing.dumps(operator.id, salt=SALT)}"
+
+
+def operator_of(token: str) -> User | None:
+    """The operator whose account this link finishes, as long as it has no password."""
+    try:
+        user_id = signing.loads(token, salt=SALT)
+    except signing.BadSignature:
+        return None
+    user = User.objects.filter(id=user_id).first()
+    return None if user is None or user.has_usable_password() else user
+
+
+def finish(operator: User, email: str, password: str) -> None:
+    operator.email = email.lower()
+    operator.set_password(password)
+    operator.save(update_fields=["email", "password"])

@@ -1,0 +1,97 @@
+"""Speech: the native route with its poll route, and OpenAI's /audio/speech."""
+
+import base64
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from ninja import Router
+
+from billing.money import usd
+from inference.types import Kind
+from modelpilot.api import native, ordering, waiting
+from modelpilot.api.auth import Key
+from modelpilot.api.hop import hop
+from modelpilot.api.schemas import AudioBody, SpeechBody
+from modelpilot.jobs import storage
+from modelpilot.jobs.follow import TICK, reader
+from modelpilot.jobs.ids import spell
+from modelpilot.jobs.models import Job, new_id
+
+router = Router(tags=["Audio"])
+openai_router = Router(tags=["OpenAI-compatible"])
+
+WAIT_S = 25.0
+
+
+@router.post("/generate/audio", auth=Key("generate"), summary="Generate speech")
+async def generate_audio(request: HttpRequest, body: AudioBody) -> HttpResponseBase:
+    """Speak a text. 200 with the audio, or 202 with a `poll_url` where that takes longer."""
+    return await native.generate(
+        request,
+        route="generate/audio",
+        kind=Kind.AUDIO,
+        model=body.model,
+        body=body.request(),
+        wait_s=waiting.preferred_wait(request, WAIT_S),
+        shape=audio,
+    )
+
+
+@router.get(
+    "/generate/audio/status/{job_id}",
+    auth=Key("read", "generate", any_of=True, polling=True),
+    summary="Poll generated speech",
+)
+async def audio_status(request: HttpRequest, job_id: str) -> HttpResponseBase:
+    """202 while the job is pending, then 200 with its `status`."""
+    return await native.status(request, job_id, Kind.AUDIO, audio)
+
+
+def audio(job: Job) -> dict[str, Any]:
+    """The original's answer, from a succeeded job."""
+    result: dict[str, Any] = job.result or {}
+    return {
+        "id": spell("gen_", job.id),
+        "model": job.model,
+        "audio": base64.b64encode(first_output(job)).decode(),
+        "format": "wav",
+        "sample_rate": result["sample_rate"],
+        "cost": usd(job.cost),
+        "execution_time_ms": native.execution_time_ms(job),
+        "warnings": result["warnings"],
+    }
+
+
+def first_output(job: Job) -> bytes:
+    return storage.read(job.outputs.all()[0])
+
+
+@openai_router.post("/audio/speech", auth=Key("read", "proxy"), summary="Create speech")
+async def create_speech(request: HttpRequest, body: SpeechBody) -> HttpResponseBase:
+    """Speak a text; the answer is the audio file itself."""
+    job = new_id()
+    subscription = reader().subscribe(job, watched=True)
+    placed = await ordering.place(
+        request,
+        job=job,
+        route="audio/speech",
+        kind=Kind.AUDIO,
+        permission="proxy",
+        model=body.model,
+        body=body.request(),
+        watched=True,
+    )
+    if placed.earlier:
+        subscription = reader().subscribe(placed.id)
+        subscription.push([TICK])
+    row = await waiting.finished_or_cancelled(subscription, placed.id)
+    if row.state != Job.State.SUCCEEDED:
+        raise waiting.job_error(row)
+    response = HttpResponse(
+        await hop(first_output, row), content_type=row.outputs.all()[0].media_type
+    )
+    response.headers["x-modelpilot-job-id"] = str(row.id)
+    response.headers["x-modelpilot-cost"] = str(usd(row.cost))
+    if placed.earlier:
+        response.headers["Idempotent-Replayed"] = "true"
+    return response

@@ -1,0 +1,97 @@
+"""Who calls and what they may do: checked before a byte of the body is looked at.
+
+The order is the contract's: 401, 403, 413, 429.
+"""
+
+from typing import Any
+
+from django.http import HttpRequest
+from ninja.security import HttpBearer
+
+from modelpilot.accounts import keys
+from modelpilot.accounts.keys import Principal
+from modelpilot.api import gate, limits
+from modelpilot.api.hop import hop
+from modelpilot.errors import ApiError
+
+PERMISSIONS = ("read", "proxy", "generate")
+
+
+class Key(HttpBearer):
+    """A bearer key with permissions: all of `needed`, or one of them if `any_of`."""
+
+    is_async = True
+
+    def __init__(self, *needed: str, any_of: bool = False, polling: bool = False) -> None:
+        super().__init__()
+        self.needed = needed
+        self.any_of = any_of
+        self.polling = polling
+
+    async def __call__(self, request: HttpRequest) -> Principal:  # type: ignore[override]
+        try:
+            principal = await self.authenticate(request, bearer(request))
+            self.authorise(principal)
+            gate.check_body(request)
+        except ApiError:
+            await self.count_refused(request)
+            raise
+        await limits.check(request, polling=self.polling)
+        return principal
+
+    async def authenticate(self, request: HttpRequest, token: str) -> Principal:
+        principal = await hop(keys.authenticate, token) if token else None
+        if principal is None:
+            raise ApiError(
+                401,
+                "invalid_api_key",
+                "This API key is missing, wrong, expired or revoked. Send a key from your "
+                "dashboard as 'Authorization: Bearer mp_live_…'.",
+                type="authentication_error",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+        return principal
+
+    def authorise(self, principal: Principal) -> None:
+        missing = [name for name in self.needed if name not in principal.permissions]
+        if missing and not (self.any_of and len(missing) < len(self.needed)):
+            raise permission_denied(missing)
+
+    async def count_refused(self, request: HttpRequest) -> None:
+        """A refused call counts too, but its own refusal comes first."""
+        try:
+            await limits.check(request, polling=self.polling)
+        except ApiError:
+            pass
+
+
+def bearer(request: HttpRequest) -> str:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def permission_denied(missing: list[str]) -> ApiError:
+    names = " or ".join(f"'{name}'" for name in missing)
+    return ApiError(
+        403,
+        "permission_denied",
+        f"This API key lacks the permission {names}. Create a key that has it.",
+        type="permission_error",
+    )
+
+
+def principal_of(request: HttpRequest) -> Principal:
+    """The caller, on a route that has authentication."""
+    principal: Any = request.auth  # type: ignore[attr-defined]
+    assert isinstance(principal, Principal)
+    return principal
+
+
+def require_deployer(request: HttpRequest) -> None:
+    if not principal_of(request).can_deploy:
+        raise ApiError(
+            403,
+            "permission_denied",
+            "Your account may not deploy models. Ask the operator for the permission.",
+            type="permission_error",
+        )

@@ -1,0 +1,209 @@
+"""POST /chat/completions, whole and streamed, in the shapes of the OpenAI SDKs."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import orjson
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from ninja import Router
+
+from billing.money import usd
+from inference.types import Kind
+from modelpilot.api import ordering, waiting
+from modelpilot.api.auth import Key
+from modelpilot.api.hop import hop
+from modelpilot.api.schemas import ChatBody
+from modelpilot.jobs.follow import TICK, Subscription, reader
+from modelpilot.jobs.ids import spell
+from modelpilot.jobs.models import Job, new_id
+
+router = Router(tags=["OpenAI-compatible"])
+
+# The stream begins after this long even if nothing has happened yet; what fails sooner
+# still gets its own status.
+BEGIN_S = 2.0
+DONE = b"data: [DONE]\n\n"
+
+
+@router.post("/chat/completions", auth=Key("read", "proxy"), summary="Create a chat completion")
+async def create_chat_completion(request: HttpRequest, body: ChatBody) -> HttpResponseBase:
+    """Continue a conversation. With `stream: true` the answer comes as Server-Sent Events."""
+    job = new_id()
+    # Before the job exists, so that none of its events can be missed.
+    subscription = reader().subscribe(job, watched=True)
+    placed = await ordering.place(
+        request,
+        job=job,
+        route="chat/completions",
+        kind=Kind.TEXT,
+        permission="proxy",
+        model=body.model,
+        body=body.request(),
+        stream=bool(body.stream),
+        watched=True,
+    )
+    if placed.earlier:
+        # It may be over, and its events forgotten: look at the row first.
+        subscription = reader().subscribe(placed.id)
+        subscription.push([TICK])
+    if body.stream:
+        response = await stream(subscription, body)
+    else:
+        response = completion(await waiting.finished_or_cancelled(subscription, placed.id))
+    if placed.earlier:
+        response.headers["Idempotent-Replayed"] = "true"
+    return response
+
+
+def completion(job: Job) -> HttpResponseBase:
+    """The whole answer; ApiError for a job that did not succeed."""
+    if job.state != Job.State.SUCCEEDED:
+        raise waiting.job_error(job)
+    result: dict[str, Any] = job.result or {}
+    answer = {
+        **head(job, "chat.completion"),
+        "choices": [
+            {
+                "index": choice["index"],
+                "message": {"role": "assistant", "content": choice["text"], "refusal": None},
+                "logprobs": None,
+                "finish_reason": choice["finish_reason"],
+            }
+            for choice in result["choices"]
+        ],
+        "usage": result["usage"],
+        "x_modelpilot": particulars(job),
+    }
+    return HttpResponse(orjson.dumps(answer), content_type="application/json")
+
+
+def head(job: Job, kind: str) -> dict[str, Any]:
+    return {
+        "id": spell("chatcmpl-", job.id),
+        "object": kind,
+        "created": int(job.created_at.timestamp()),
+        "model": job.model,
+        "system_fingerprint": f"modelpilot-{job.deployment}",
+    }
+
+
+def particulars(job: Job) -> dict[str, Any]:
+    """What we add to OpenAI's answer."""
+    finished = job.finished_at or job.created_at
+    return {
+        "deployment_id": job.deployment,
+        "model_identifier": job.model,
+        "response_time_ms": round((finished - job.created_at).total_seconds() * 1000),
+        "direct_endpoint": None,
+        "cost": usd(job.cost),
+        "job_id": str(job.id),
+    }
+
+
+async def stream(subscription: Subscription, body: ChatBody) -> HttpResponseBase:
+    """Begin a stream, unless the job fails before there is anything to send."""
+    job = subscription.job
+    try:
+        over = await waiting.over_already(subscription, job, BEGIN_S)
+        row = await hop(waiting.read, job)
+    except asyncio.CancelledError:
+        waiting.cancel_detached(job)
+        raise
+    if over and row.state == Job.State.FAILED:
+        raise waiting.job_error(row)
+    response = StreamingHttpResponse(
+        Chunks(subscription, row, body).encoded(), content_type="text/event-stream"
+    )
+    response.headers["Cache-Control"] = "no-cache"
+    response.headers["X-Accel-Buffering"] = "no"
+    return response
+
+
+class Chunks:
+    """One streamed completion: what has been sent, and how to say the rest."""
+
+    def __init__(self, subscription: Subscription, job: Job, body: ChatBody) -> None:
+        self.subscription = subscription
+        self.job = job
+        self.head = head(job, "chat.completion.chunk")
+        self.choices = body.n or 1
+        self.include_usage = bool(body.stream_options and body.stream_options.include_usage)
+        if self.include_usage:
+            self.head["usage"] = None
+        # Characters sent of each choice; deltas name their offset, so none is sent twice.
+        self.sent = [0] * self.choices
+        self.begun = False
+
+    async def encoded(self) -> AsyncIterator[bytes]:
+        """Server-Sent Events. A client that stops reading cancels the job."""
+        over = False
+        try:
+            async for event in waiting.events(self.subscription, self.job.id):
+                match event["type"]:
+                    case "delta":
+                        for chunk in self.delta(event["index"], event["offset"], event["text"]):
+                            yield chunk
+                    case "tick":
+                        yield await hop(self.comment)
+            over = True
+            for chunk in self.ending(await hop(waiting.read, self.job.id)):
+                yield chunk
+        finally:
+            if not over:
+                waiting.cancel_detached(self.job.id)
+
+    def delta(self, index: int, offset: int, text: str) -> list[bytes]:
+        """The part of a delta that was not sent before."""
+        new = text[max(0, self.sent[index] - offset) :]
+        if not new:
+            return []
+        self.sent[index] += len(new)
+        return [*self.opening(), self.chunk({"content": new}, index)]
+
+    def opening(self) -> list[bytes]:
+        """The first chunk of each choice carries the role."""
+        if self.begun:
+            return []
+        self.begun = True
+        return [
+            self.chunk({"role": "assistant", "content": ""}, index)
+            for index in range(self.choices)
+        ]
+
+    def ending(self, job: Job) -> list[bytes]:
+        """What remains once the job has ended: the row has the last word."""
+        if job.state != Job.State.SUCCEEDED:
+            return [data(waiting.job_error(job).body())]
+        result: dict[str, Any] = job.result or {}
+        chunks = self.opening()
+        for choice in result["choices"]:
+            index = choice["index"]
+            chunks += self.delta(index, 0, choice["text"])
+            chunks.append(
+                self.chunk({}, index, choice["finish_reason"], x_modelpilot=particulars(job))
+            )
+        if self.include_usage:
+            chunks.append(data({**self.head, "choices": [], "usage": result["usage"]}))
+        return [*chunks, DONE]
+
+    def chunk(
+        self, delta: dict[str, str], index: int, finish_reason: str | None = None, **more: Any
+    ) -> bytes:
+        choice = {
+            "index": index,
+            "delta": delta,
+            "logprobs": None,
+            "finish_reason": finish_reason,
+        }
+        return data({**self.head, "choices": [choice], **more})
+
+    def comment(self) -> bytes:
+        """A comment line that keeps the connection open and says what it waits for."""
+        outlook = waiting.outlook(waiting.read(self.job.id))
+        place = f", position {outlook.queue_position}" if outlook.queue_position else ""
+        return f": {outlook.phase}{place}\n\n".encode()
+
+
+def data(value: dict[str, Any]) -> bytes:
+    return b"data: " + orjson.dumps(value) + b"\n\n"

@@ -1,0 +1,148 @@
+"""Deployments: what is served, for accounts that may deploy; and their health, for all."""
+
+import time
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from ninja import Query, Router
+
+
+from modelpilot.api.auth import Key, require_deployer
+from modelpilot.api.health import valkey_answers
+from modelpilot.api.hop import hop
+from modelpilot.api.schemas import DeployBody
+from modelpilot.errors import ApiError
+from modelpilot.fleet import deployments
+from modelpilot.fleet.catalog import cards
+from modelpilot.fleet.deployments import Serving
+from modelpilot.fleet.models import Deployment
+from modelpilot.jobs.models import Job
+
+router = Router(tags=["Deployments"])
+# At /api, the one path of the original that is not under /api/v1.
+health_router = Router(tags=["Deployments"])
+
+
+@router.get("/deployments", auth=Key("read"), summary="List deployments")
+async def list_deployments(request: HttpRequest) -> HttpResponseBase:
+    """What is deployed, and how its pods are."""
+    require_deployer(request)
+    serving = await hop(deployments.all_serving)
+    return JsonResponse({"object": "list", "data": [deployment_body(each) for each in serving]})
+
+
+@router.post("/deployments", auth=Key("read"), summary="Deploy a model")
+async def create_deployment(request: HttpRequest, body: DeployBody) -> HttpResponseBase:
+    """Serve a model of the catalog; its first pod starts with its first job."""
+    require_deployer(request)
+    card = cards().find(body.model)
+    if card is None:
+        raise ApiError(
+            404,
+            "model_not_found",
+            f"The catalog has no model '{body.model}'. GET /api/v1/pricing lists what it has.",
+            param="model",
+        )
+
+    def deploy() -> dict[str, Any]:
+        return deployment_body(serving_of(deployments.deploy(card)))
+
+    return JsonResponse(await hop(deploy), status=201)
+
+
+@router.post("/deployments/{deployment_id}/start", auth=Key("read"), summary="Start a deployment")
+async def start_deployment(request: HttpRequest, deployment_id: str) -> HttpResponseBase:
+    """Serve its model again."""
+    require_deployer(request)
+    return JsonResponse(await hop(change, deployment_id, deployments.start))
+
+
+@router.post("/deployments/{deployment_id}/stop", auth=Key("read"), summary="Stop a deployment")
+async def stop_deployment(request: HttpRequest, deployment_id: str) -> HttpResponseBase:
+    """Stop its pods once their jobs are done; requests for it are answered 503."""
+    require_deployer(request)
+    return JsonResponse(await hop(change, deployment_id, deployments.stop))
+
+
+def change(deployment_id: str, verb: Any) -> dict[str, Any]:
+    return deployment_body(serving_of(verb(find(deployment_id))))
+
+
+def find(deployment_id: str) -> Deployment:
+    deployment = Deployment.objects.filter(id=deployment_id).first()
+    if deployment is None:
+        raise ApiError(
+            404, "deployment_not_found", f"There is no deployment '{deployment_id}'.", param="id"
+        )
+    return deployment
+
+
+def serving_of(deployment: Deployment) -> Serving:
+    serving = deployments.serving(deployment.model)
+    assert serving is not None
+    return serving
+
+
+def deployment_body(serving: Serving) -> dict[str, Any]:
+    return {
+        "id": serving.id,
+        "object": "deployment",
+        "model": serving.model,
+        "status": "running" if serving.running else "stopped",
+        "phase": serving.phase or "cold",
+        "progress": serving.progress,
+        "pods": serving.pods,
+        "load_seconds": serving.load_seconds,
+        "run_seconds": serving.run_seconds,
+        "error": serving.error or None,
+    }
+
+
+@health_router.get(
+    "/deployments/{deployment_id}/health",
+    auth=Key("read", polling=True),
+    summary="Check a deployment",
+)
+async def deployment_health(
+    request: HttpRequest, deployment_id: str, strict: Annotated[bool, Query()] = False
+) -> HttpResponseBase:
+    """How a deployment is: always 200, or 503 unless healthy with `strict=1`."""
+    started = time.perf_counter()
+    body = await hop(health, deployment_id)
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    body |= {
+        "timestamp": now,
+        "response_time_ms": round((time.perf_counter() - started) * 1000),
+        "last_checked": now,
+    }
+    status = 503 if strict and body["status"] != "healthy" else 200
+    return JsonResponse(body, status=status)
+
+
+def health(deployment_id: str) -> dict[str, Any]:
+    """A deployment that is scaled to zero is healthy: its next job starts a pod."""
+    serving = serving_of(find(deployment_id))
+    queue = valkey_answers()
+    if not serving.running:
+        status = "stopped"
+    elif serving.error:
+        status = "unhealthy"
+    else:
+        status = "healthy" if queue else "degraded"
+    engine = {None: "cold", "ready": "running"}.get(serving.phase, serving.phase)
+    waiting = Job.objects.filter(state=Job.State.QUEUED, model=serving.model)[:1000].count()
+    return {
+        "status": status,
+        "services": {
+            "ollama": engine,
+            "webui": "running",
+            "engine": engine,
+            "queue": "running" if queue else "unreachable",
+            "database": "running",
+        },
+        "deployment_status": "running" if serving.running else "stopped",
+        "model": serving.model,
+        "waiting": waiting,
+        "error": serving.error or None,
+    }

@@ -1,0 +1,137 @@
+"""Every error, wherever it comes from, in the one envelope."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import orjson
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.utils.decorators import async_only_middleware
+from ninja import NinjaAPI
+from ninja.errors import HttpError, ValidationError
+
+from modelpilot.api import gate
+from modelpilot.errors import ApiError
+
+log = logging.getLogger(__name__)
+
+NOT_FOUND = ApiError(404, "not_found", "There is nothing at this address. See /api/v1/docs.")
+BROKEN = ApiError(
+    500,
+    "internal_error",
+    "Something broke on our side and was logged. Nothing was charged; try again.",
+    type="server_error",
+)
+AWAY = ApiError(
+    503,
+    "service_unavailable",
+    "The database does not answer at the moment. Try again in a few seconds.",
+    type="server_error",
+    headers={"Retry-After": "5"},
+)
+
+
+def respond(error: ApiError) -> HttpResponse:
+    return HttpResponse(
+        orjson.dumps(error.body()),
+        status=error.status,
+        content_type="application/json",
+        headers=error.headers,
+    )
+
+
+def install(api: NinjaAPI) -> None:
+    """Make ninja answer all its own errors, and ours, through `respond`."""
+    for kind in (
+        ApiError,
+        ValidationError,
+        HttpError,
+        Http404,
+        OperationalError,
+        InterfaceError,
+        Exception,
+    ):
+        api.add_exception_handler(
+            kind, lambda request, error: respond(translate(request, error))
+        )
+
+
+def translate(request: HttpRequest, error: Exception) -> ApiError:
+    match error:
+        case ApiError():
+            return error
+        case ValidationError():
+            return invalid(error.errors)
+        case HttpError():
+            cause = error.__cause__
+            return cause if isinstance(cause, ApiError) else http_error(error)
+        case Http404():
+            return NOT_FOUND
+        case OperationalError() | InterfaceError():
+            log.error("Request %s: no database: %s", gate.request_id(request), error)
+            return AWAY
+    log.error("Request %s broke.", gate.request_id(request), exc_info=error)
+    return BROKEN
+
+
+def http_error(error: HttpError) -> ApiError:
+    if error.status_code == 400:
+        return ApiError(400, "invalid_json", "The body is not valid JSON. Check its syntax.")
+    return ApiError(error.status_code, "invalid_request", str(error))
+
+
+def invalid(errors: list[dict[str, Any]]) -> ApiError:
+    """The first of pydantic's findings, naming the field and what it must be."""
+    first = errors[0]
+    # ninja puts the source and the parameter's name first: ("body", "body", "messages", 0).
+    path = [str(part) for part in first["loc"][2:] if not str(part).startswith("function-")]
+    param = ".".join(path) or None
+    codes = {"missing": "missing_required_parameter", "extra_forbidden": "unknown_parameter"}
+    what = {
+        "missing": "is required",
+        "extra_forbidden": "is not a parameter of this route; check its spelling",
+    }.get(first["type"])
+    what = what or first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    message = f"'{param}' {what}." if param else f"The body {what}."
+    return ApiError(422, codes.get(first["type"], "invalid_value"), message, param=param)
+
+
+@async_only_middleware
+def envelope(
+    get_response: Callable[[HttpRequest], Awaitable[HttpResponseBase]],
+) -> Callable[[HttpRequest], Awaitable[HttpResponseBase]]:
+    """Put into the envelope what Django and ninja answer on API paths without asking us, and
+    say how long an answer is."""
+
+    async def middleware(request: HttpRequest) -> HttpResponseBase:
+        response = await get_response(request)
+        is_json = response.headers.get("Content-Type", "").startswith("application/json")
+        if response.status_code >= 400 and not is_json and is_api(request.path):
+            allow = response.headers.get("Allow")
+            response = respond(unasked(response.status_code, request.method or ""))
+            if allow:
+                response.headers["Allow"] = allow
+        if isinstance(response, HttpResponse) and not response.streaming:
+            response.headers["Content-Length"] = str(len(response.content))
+        return response
+
+    return middleware
+
+
+def is_api(path: str) -> bool:
+    return path.startswith(("/api/", "/v1/", "/outputs/"))
+
+
+def unasked(status: int, method: str) -> ApiError:
+    match status:
+        case 404:
+            return NOT_FOUND
+        case 405:
+            return ApiError(
+                405, "method_not_allowed", f"This route does not take {method}. See /api/v1/docs."
+            )
+        case 400:
+            return ApiError(400, "bad_request", "The request is malformed. Check its headers.")
+    return ApiError(status, "invalid_request", "The request was refused.") if status < 500 else BROKEN
+

@@ -1,0 +1,129 @@
+"""Jobs: the one resource behind every route."""
+
+import uuid
+from typing import Annotated, Any
+
+from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from ninja import Query, Router
+from pydantic import Field
+
+from billing.money import usd
+from inference.types import Kind
+from modelpilot.api import waiting
+from modelpilot.api.auth import PERMISSIONS, Key, permission_denied, principal_of
+from modelpilot.api.hop import hop
+from modelpilot.api.outputs import absolute
+from modelpilot.errors import ApiError
+from modelpilot.jobs import storage
+from modelpilot.jobs.cancel import cancel
+from modelpilot.jobs.ids import parse
+from modelpilot.jobs.models import Job
+
+router = Router(tags=["Jobs"])
+
+PAGE = 20
+
+
+@router.get("/jobs", auth=Key("read", polling=True), summary="List jobs")
+async def list_jobs(
+    request: HttpRequest,
+    limit: Annotated[int, Query(ge=1, le=100)] = PAGE,
+    after: Annotated[str | None, Field(max_length=60)] = None,
+) -> HttpResponseBase:
+    """Your jobs, newest first; `after` is the id of the last job of the page before."""
+
+    def page() -> dict[str, Any]:
+        jobs = Job.objects.filter(owner=principal_of(request).user_id)
+        if after is not None:
+            jobs = jobs.filter(id__lt=known_id(after))
+        rows = list(jobs.prefetch_related("outputs").order_by("-id")[: limit + 1])
+        return {
+            "object": "list",
+            "data": [job_body(request, job) for job in rows[:limit]],
+            "has_more": len(rows) > limit,
+        }
+
+    return JsonResponse(await hop(page))
+
+
+@router.get(
+    "/jobs/{job_id}", auth=Key(*PERMISSIONS, any_of=True, polling=True), summary="Read a job"
+)
+async def read_job(request: HttpRequest, job_id: str) -> HttpResponseBase:
+    """One job, under any spelling of its id."""
+    return JsonResponse(await hop(lambda: job_body(request, find(request, job_id))))
+
+
+@router.post(
+    "/jobs/{job_id}/cancel", auth=Key(*PERMISSIONS, any_of=True), summary="Cancel a job"
+)
+async def cancel_job(request: HttpRequest, job_id: str) -> HttpResponseBase:
+    """Stop a job. One that waits costs nothing; one that runs ends within a second and costs
+    what it has delivered; one that has ended stays as it is."""
+
+    def stop() -> dict[str, Any]:
+        job = find(request, job_id)
+        cancel(job.id)
+        return job_body(request, waiting.read(job.id))
+
+    return JsonResponse(await hop(stop))
+
+
+def find(request: HttpRequest, text: str, kind: Kind | None = None) -> Job:
+    """The caller's job; ApiError 404 where it isn't theirs, 403 where the key may not see it."""
+    principal = principal_of(request)
+    job_id = parse(text)
+    jobs = Job.objects.prefetch_related("outputs").filter(owner=principal.user_id)
+    job = jobs.filter(id=job_id).first() if job_id else None
+    if job is None or (kind is not None and job.kind != kind):
+        raise not_found()
+    if not principal.permissions & {"read", job.permission}:
+        raise permission_denied(["read", job.permission])
+    return job
+
+
+def known_id(text: str) -> uuid.UUID:
+    job_id = parse(text)
+    if job_id is None:
+        raise not_found("after")
+    return job_id
+
+
+def not_found(param: str = "id") -> ApiError:
+    return ApiError(404, "job_not_found", "You have no such job. Check the id.", param=param)
+
+
+def job_body(request: HttpRequest, job: Job) -> dict[str, Any]:
+    """A job as every route shows it."""
+    outlook = None if job.terminal else waiting.outlook(job)
+    return {
+        "id": str(job.id),
+        "object": "job",
+        "kind": job.kind,
+        "model": job.model,
+        "state": job.state,
+        "phase": outlook.phase if outlook else job.state,
+        "queue_position": outlook.queue_position if outlook else None,
+        "progress": outlook.progress if outlook else float(job.state == Job.State.SUCCEEDED),
+        "attempt": job.attempt,
+        "created_at": timestamp(job.created_at),
+        "started_at": timestamp(job.started_at),
+        "finished_at": timestamp(job.finished_at),
+        "cost": usd(job.cost),
+        "outputs": [
+            {
+                "url": absolute(request, storage.signed_path(output.id)),
+                "media_type": output.media_type,
+                "bytes": output.bytes,
+            }
+            for output in job.outputs.all()
+        ],
+        "result": job.result if job.kind == Kind.TEXT else None,
+        "error": waiting.job_error(job).body()["error"] if job.error else None,
+        "request": job.request,
+    }
+
+
+def timestamp(moment: Any) -> int | None:
+    """Unix seconds, as OpenAI's objects have them."""
+    return None if moment is None else int(moment.timestamp())

@@ -1,0 +1,191 @@
+"""Rate limits: a sliding window per client, counted in Valkey in one round trip.
+
+The window is Cloudflare's approximation: this period's count plus the share of the last
+period's that still overlaps. A library would do; each that we looked at asks Valkey twice.
+"""
+
+import asyncio
+import ipaddress
+import math
+import time
+import weakref
+from dataclasses import dataclass
+from typing import Any
+
+import redis.commands.core
+from django.conf import settings
+from django.http import HttpRequest
+
+from modelpilot.errors import ApiError
+from modelpilot.jobs import valkey
+
+# -> allowed, remaining, seconds until one more is allowed (or until all are)
+COUNT = """
+local limit, period = tonumber(ARGV[1]), tonumber(ARGV[2])
+local time = redis.call('TIME')
+local now = (time[1] + time[2] / 1e6) / period
+local bucket = math.floor(now)
+local kept = redis.call('HMGET', KEYS[1], 'bucket', 'current', 'previous')
+local current, previous = 0, 0
+if tonumber(kept[1]) == bucket then
+    current, previous = tonumber(kept[2]), tonumber(kept[3])
+elseif tonumber(kept[1]) == bucket - 1 then
+    previous = tonumber(kept[2])
+end
+local left = 1 - (now - bucket)
+local used = current + previous * left
+local allowed = used + 1 <= limit
+if allowed then
+    current = current + 1
+    used = used + 1
+    redis.call('HSET', KEYS[1], 'bucket', bucket, 'current', current, 'previous', previous)
+    redis.call('PEXPIRE', KEYS[1], period * 2000)
+end
+return {allowed and 1 or 0, tostring(used), current, previous, tostring(left)}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one request found: `reset_s` until the window is empty enough for one more."""
+
+    name: str
+    limit: int
+    period: int
+    allowed: bool
+    remaining: int
+    reset_s: int
+
+    def headers(self) -> dict[str, str]:
+        return {
+            "RateLimit-Policy": f'"{self.name}";q={self.limit};w={self.period}',
+            "RateLimit": f'"{self.name}";r={self.remaining};t={self.reset_s}',
+            "x-ratelimit-limit-requests": str(self.limit),
+            "x-ratelimit-remaining-requests": str(self.remaining),
+            "x-ratelimit-reset-requests": f"{self.reset_s}s",
+        }
+
+
+def judge(
+    name: str,
+    limit: int,
+    period: int,
+    allowed: bool,
+    used: float,
+    current: int,
+    previous: int,
+    left: float,
+) -> Verdict:
+    remaining = max(0, int(limit - used))
+    if remaining:
+        wait = left * period
+    elif current < limit:
+        # Room comes as the previous period slides out.
+        wait = (left - (limit - 1 - current) / max(previous, 1)) * period
+    else:
+        # Only once this period has become the previous one, and slid out a little.
+        wait = (left + 1 - (limit - 1) / current) * period
+    return Verdict(name, limit, period, allowed, remaining, max(1, math.ceil(wait)))
+
+
+class Windows:
+    """The counters of one event loop; its own memory stands in while Valkey is away."""
+
+    def __init__(self) -> None:
+        self.client = valkey.async_client()
+        self.script: redis.commands.core.AsyncScript = self.client.register_script(COUNT)
+        self.local: dict[str, tuple[int, int, int]] = {}
+
+    async def count(self, key: str, limit: int, period: int) -> tuple[Any, ...]:
+        try:
+            async with asyncio.timeout(1):
+                allowed, used, current, previous, left = await self.script(
+                    keys=[f"rate:{key}"], args=[limit, period]
+                )
+            return bool(allowed), float(used), int(current), int(previous), float(left)
+        except (*valkey.AWAY, TimeoutError):
+            return self.count_locally(key, limit, period)
+
+    def count_locally(self, key: str, limit: int, period: int) -> tuple[Any, ...]:
+        now = time.time() / period
+        bucket = int(now)
+        kept, current, previous = self.local.get(key, (bucket, 0, 0))
+        if kept == bucket - 1:
+            current, previous = 0, current
+        elif kept != bucket:
+            current, previous = 0, 0
+        left = 1 - (now - bucket)
+        used = current + previous * left
+        allowed = used + 1 <= limit
+        if allowed:
+            current, used = current + 1, used + 1
+            if len(self.local) > 10_000:
+                self.local.clear()
+            self.local[key] = (bucket, current, previous)
+        return allowed, used, current, previous, left
+
+
+windows: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Windows]" = (
+    weakref.WeakKeyDictionary()
+)
+
+
+async def check(request: HttpRequest, *, polling: bool = False) -> None:
+    """Count this request against its client's limit; ApiError 429 when it is used up."""
+    loop = asyncio.get_running_loop()
+    if loop not in windows:
+        windows[loop] = Windows()
+    name, (limit, period) = (
+        ("polling", settings.POLL_RATE_LIMIT) if polling else ("default", settings.RATE_LIMIT)
+    )
+    counted = await windows[loop].count(f"{name}:{client_address(request)}", limit, period)
+    verdict = judge(name, limit, period, *counted)
+    request.scope["modelpilot.headers"] = verdict.headers()  # type: ignore[attr-defined]
+    if not verdict.allowed:
+        raise ApiError(
+            429,
+            "rate_limit_exceeded",
+            f"You have sent {limit} requests in {period} seconds. "
+            f"Wait {verdict.reset_s} seconds before the next one.",
+            type="rate_limit_error",
+            headers={"Retry-After": str(verdict.reset_s)},
+        )
+
+
+TRUSTED = [ipaddress.ip_network(proxy, strict=False) for proxy in settings.TRUSTED_PROXIES]
+
+
+def client_address(request: HttpRequest) -> str:
+    """Who is counted: the peer, or behind trusted proxies the first address they don't know.
+
+    X-Forwarded-For is read from the right, as anything further left is the client's own
+    word. An IPv6 client owns a /64 and is counted as that.
+    """
+    address = request.META.get("REMOTE_ADDR") or "0.0.0.0"
+    if TRUSTED and trusted(address):
+        hops = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")
+        for forwarded in reversed([text.strip() for text in hops if text.strip()]):
+            address = forwarded
+            if not trusted(address):
+                break
+    return counted_as(address)
+
+
+def trusted(address: str) -> bool:
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(ip in network for network in TRUSTED)
+
+
+def counted_as(address: str) -> str:
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return "unknown"
+    if isinstance(ip, ipaddress.IPv4Address):
+        return str(ip)
+    if ip.ipv4_mapped:
+        return str(ip.ipv4_mapped)
+    return str(ipaddress.ip_network((ip, 64), strict=False).network_address)

@@ -1,0 +1,156 @@
+"""From a checked body to a recorded job: the model, its deployment, the money, the bell."""
+
+import hashlib
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpRequest
+
+from inference.catalog import Card
+from inference.types import Kind
+from modelpilot.accounts.keys import Principal
+from modelpilot.api import bells, gate
+from modelpilot.api.auth import principal_of
+from modelpilot.api.hop import hop
+from modelpilot.errors import ApiError
+from modelpilot.fleet import deployments
+from modelpilot.fleet.catalog import cards
+from modelpilot.fleet.deployments import Serving
+from modelpilot.jobs.models import new_id
+from modelpilot.jobs.submit import Order, submit
+
+USES = {
+    Kind.TEXT: "chat completions",
+    Kind.AUDIO: "speech generation",
+    Kind.IMAGE: "image generation",
+    Kind.VIDEO: "video generation",
+}
+ARTICLES = {Kind.TEXT: "a", Kind.AUDIO: "an", Kind.IMAGE: "an", Kind.VIDEO: "a"}
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A recorded job; `earlier` if the idempotency key had made it before."""
+
+    id: uuid.UUID
+    card: Card
+    serving: Serving
+    earlier: bool
+
+
+async def place(
+    request: HttpRequest,
+    *,
+    job: uuid.UUID,
+    route: str,
+    kind: Kind,
+    permission: str,
+    model: str,
+    body: dict[str, Any],
+    stream: bool = False,
+    watched: bool = False,
+) -> Placed:
+    """Record a job under the id `job` and ring for it.
+
+    Raises ApiError in the contract's order: `invalid_model_type`, `model_not_found`,
+    `model_not_available`, `insufficient_quota`; nothing is written then.
+    """
+    principal = principal_of(request)
+    found = find_card(principal, model, kind)
+    idempotency_key = idempotency_key_of(request)
+
+    def accept() -> tuple[Card, Serving, uuid.UUID]:
+        card, serving = deployed(found, model, kind)
+        price = card.price_micros * int(body.get("n", 1))
+        order = Order(
+            id=job,
+            owner=principal.user_id,
+            permission=permission,
+            route=route,
+            request_id=gate.request_id(request),
+            kind=kind.value,
+            model=serving.model,
+            deployment=serving.id,
+            request=body,
+            price=price,
+            deadline_s=card.deadline_s,
+            stream=stream,
+            watched=watched,
+            idempotency_key=idempotency_key,
+            body_digest=hashlib.sha256(request.body).digest() if idempotency_key else None,
+        )
+        return card, serving, submit(order)
+
+    card, serving, accepted = await hop(accept)
+    if accepted == job:
+        bells.ring(card.id, serving.pods)
+    return Placed(accepted, card, serving, earlier=accepted != job)
+
+
+def find_card(principal: Principal, model: str, kind: Kind) -> Card | None:
+    """The card, if it is of the right kind and the key may use it; None if there is none."""
+    card = cards().find(model)
+    if card is not None and card.kind != kind:
+        raise ApiError(
+            400,
+            "invalid_model_type",
+            f"Model '{model}' is not {ARTICLES[kind]} {kind} model and cannot be used with "
+            f"{USES[kind]}",
+            param="model",
+        )
+    if card is not None and not principal.may_use(card.id):
+        raise ApiError(
+            403,
+            "permission_denied",
+            f"This API key may not use the model '{card.id}'. Use a key that may.",
+            param="model",
+            type="permission_error",
+        )
+    return card
+
+
+def deployed(card: Card | None, model: str, kind: Kind) -> tuple[Card, Serving]:
+    """The running deployment of a card; ApiError 404 or 503 where there is none."""
+    serving = deployments.serving(card.id) if card else None
+    if card is None or serving is None:
+        available = available_models(kind)
+        raise ApiError(
+            404,
+            "model_not_found",
+            f"No active deployment found for model '{model}'",
+            param="model",
+            detail={"available_models": available},
+            beside={"available_models": available},
+        )
+    if not serving.running:
+        raise ApiError(
+            503,
+            "model_not_available",
+            f"Model '{model}' deployment is not running (status: stopped)",
+            param="model",
+            headers={"x-should-retry": "false"},
+        )
+    return card, serving
+
+
+def available_models(kind: Kind) -> list[str]:
+    """What could be called instead."""
+    catalog = cards().cards
+    return [
+        serving.model
+        for serving in deployments.all_serving()
+        if serving.running and serving.model in catalog and catalog[serving.model].kind == kind
+    ]
+
+
+def idempotency_key_of(request: HttpRequest) -> str | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not (0 < len(key) <= 255 and key.isprintable()):
+        raise ApiError(
+            422,
+            "invalid_value",
+            "An Idempotency-Key has 1 to 255 printable characters.",
+            param="Idempotency-Key",
+        )
+    return key

@@ -1,0 +1,211 @@
+"""Request bodies. Native routes forbid unknown fields, since a typo must not be billed; OpenAI
+routes ignore them, since SDKs send extras, but refuse known ones that we would have to ignore.
+"""
+
+from typing import Annotated, Any, Literal
+
+from ninja import Schema
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
+
+from modelpilot.errors import ApiError
+
+MODEL_NAME_LENGTH = 100
+SEED = 2**63 - 1
+
+
+def no_bool(value: Any) -> Any:
+    """pydantic takes true for 1; a client that sends it for a number has made a mistake."""
+    if isinstance(value, bool):
+        raise ValueError("must be a number")
+    return value
+
+
+def not_blank(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must not be empty")
+    return value
+
+
+Number = Annotated[float, BeforeValidator(no_bool), Field(allow_inf_nan=False)]
+Whole = Annotated[int, BeforeValidator(no_bool)]
+ModelName = Annotated[str, Field(min_length=1, max_length=MODEL_NAME_LENGTH)]
+Seed = Annotated[Whole, Field(ge=0, le=SEED)]
+
+
+class Native(Schema):
+    model_config = ConfigDict(extra="forbid")
+
+
+class OpenAI(Schema):
+    model_config = ConfigDict(extra="ignore")
+
+
+def refuse_unsupported(body: Any, names: tuple[str, ...]) -> Any:
+    """ApiError 400 for a field that OpenAI has and we lack, unless it is off."""
+    if isinstance(body, dict):
+        for name in names:
+            if body.get(name) not in (None, False, "none", "auto", "default", "text", {}, []):
+                raise ApiError(
+                    400,
+                    "unsupported_parameter",
+                    f"'{name}' is not supported by this server. Leave it out.",
+                    param=name,
+                )
+    return body
+
+
+# Chat
+
+UNSUPPORTED_IN_CHAT = (
+    "audio",
+    "function_call",
+    "functions",
+    "logit_bias",
+    "logprobs",
+    "modalities",
+    "prediction",
+    "reasoning_effort",
+    "service_tier",
+    "store",
+    "tool_choice",
+    "tools",
+    "top_logprobs",
+    "verbosity",
+    "web_search_options",
+)
+
+
+class TextPart(OpenAI):
+    type: Literal["text"]
+    text: str
+
+
+class Message(OpenAI):
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[TextPart]
+    name: Annotated[str, Field(max_length=100)] | None = None
+
+    def plain(self) -> dict[str, str]:
+        """As engines take it: parts joined, and the newer name of `system` translated."""
+        content = self.content
+        if not isinstance(content, str):
+            content = "\n".join(part.text for part in content)
+        return {"role": "system" if self.role == "developer" else self.role, "content": content}
+
+
+class StreamOptions(OpenAI):
+    include_usage: bool = False
+
+
+class JsonSchema(OpenAI):
+    name: Annotated[str, Field(max_length=100)]
+    schema_: Annotated[dict[str, Any], Field(alias="schema")]
+    strict: bool | None = None
+    description: str | None = None
+
+
+class ResponseFormat(OpenAI):
+    type: Literal["text", "json_object", "json_schema"]
+    # ninja's Schema has a method of the plain name.
+    json_schema_: Annotated[JsonSchema | None, Field(alias="json_schema")] = None
+
+    @model_validator(mode="after")
+    def schema_is_there(self) -> "ResponseFormat":
+        if self.type == "json_schema" and self.json_schema_ is None:
+            raise ValueError("needs 'json_schema' when its type is json_schema")
+        return self
+
+
+class ChatBody(OpenAI):
+    model: ModelName
+    messages: Annotated[list[Message], Field(min_length=1, max_length=1000)]
+    temperature: Annotated[Number, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[Number, Field(gt=0, le=1)] | None = None
+    max_tokens: Annotated[Whole, Field(ge=1, le=1_000_000)] | None = None
+    max_completion_tokens: Annotated[Whole, Field(ge=1, le=1_000_000)] | None = None
+    stop: (
+        Annotated[str, Field(min_length=1, max_length=200)]
+        | Annotated[
+            list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=4)
+        ]
+        | None
+    ) = None
+    seed: Annotated[Whole, Field(ge=-SEED, le=SEED)] | None = None
+    n: Annotated[Whole, Field(ge=1, le=4)] | None = None
+    presence_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
+    response_format: ResponseFormat | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    user: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def only_supported(cls, body: Any) -> Any:
+        return refuse_unsupported(body, UNSUPPORTED_IN_CHAT)
+
+    def request(self) -> dict[str, Any]:
+        """As `inference.types.ChatRequest` takes it."""
+        stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        response_format = self.response_format
+        return {
+            "messages": [message.plain() for message in self.messages],
+            "max_tokens": self.max_completion_tokens or self.max_tokens,
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "stop": stop,
+            "seed": self.seed,
+            "n": self.n or 1,
+            "presence_penalty": self.presence_penalty or 0.0,
+            "frequency_penalty": self.frequency_penalty or 0.0,
+            "response_format": None
+            if response_format is None
+            else response_format.model_dump(by_alias=True, exclude_none=True),
+        }
+
+
+# Speech
+
+Voice = Annotated[str, Field(min_length=1, max_length=100)]
+Speed = Annotated[Number, Field(ge=0.5, le=2.0)]
+SpokenText = Annotated[str, Field(max_length=5000), AfterValidator(not_blank)]
+
+
+class AudioBody(Native):
+    model: ModelName
+    text: SpokenText
+    voice: Voice | None = None
+    speed: Speed = 1.0
+
+    def request(self) -> dict[str, Any]:
+        """As `inference.types.SpeechRequest` takes it."""
+        return {"text": self.text, "voice": self.voice, "speed": self.speed, "format": "wav"}
+
+
+class SpeechBody(OpenAI):
+    model: ModelName
+    input: SpokenText
+    voice: Voice | None = None
+    speed: Speed = 1.0
+    response_format: Literal["mp3", "wav"] = "mp3"
+
+    @model_validator(mode="before")
+    @classmethod
+    def only_supported(cls, body: Any) -> Any:
+        return refuse_unsupported(body, ("instructions", "stream_format"))
+
+    def request(self) -> dict[str, Any]:
+        """As `inference.types.SpeechRequest` takes it."""
+        return {
+            "text": self.input,
+            "voice": self.voice,
+            "speed": self.speed,
+            "format": self.response_format,
+        }
+
+
+# Deployments
+
+
+class DeployBody(Native):
+    model: ModelName

@@ -1,0 +1,169 @@
+"""Waiting for a job without holding a thread: subscribe, submit, then listen."""
+
+import asyncio
+import re
+import time
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from django.http import HttpRequest
+
+from modelpilot.api.hop import hop
+from modelpilot.errors import ApiError
+from modelpilot.fleet import deployments
+from modelpilot.fleet.catalog import cards
+from modelpilot.fleet.deployments import Serving
+from modelpilot.jobs.cancel import cancel
+from modelpilot.jobs.follow import TICK, Subscription
+from modelpilot.jobs.models import Job
+from modelpilot.jobs.queue import position
+from modelpilot.jobs.stream import END, Event
+
+OPENAI_WAIT_S = 600.0
+LONGEST_WAIT_S = 60.0
+
+
+def preferred_wait(request: HttpRequest, default: float) -> float:
+    """Seconds that the client wants to wait, from `Prefer` (RFC 7240), at most 60."""
+    prefer = request.headers.get("Prefer", "")
+    if re.search(r"(^|[,\s])respond-async\b", prefer):
+        return 0.0
+    wait = re.search(r"(^|[,\s])wait\s*=\s*\"?(\d{1,6})", prefer)
+    return min(float(wait[2]), LONGEST_WAIT_S) if wait else default
+
+
+async def events(subscription: Subscription, job: uuid.UUID) -> AsyncIterator[Event]:
+    """The job's events up to its end, with a `tick` every few seconds without one.
+
+    The row is asked on each tick, so an event that was lost delays the end, no more.
+    """
+    while True:
+        event = await subscription.get()
+        if event == TICK and await hop(is_over, job):
+            event = END
+        yield event
+        if event == END:
+            return
+
+
+def is_over(job: uuid.UUID) -> bool:
+    state = Job.objects.values_list("state", flat=True).get(id=job)
+    return state not in (Job.State.QUEUED, Job.State.RUNNING)
+
+
+async def over_already(subscription: Subscription, job: uuid.UUID, wait_s: float) -> bool:
+    """Whether the job ends within `wait_s` without having produced anything before."""
+    try:
+        async with asyncio.timeout(wait_s):
+            while True:
+                await subscription.wait()
+                if subscription.events[0] != TICK:
+                    return subscription.events[0] == END
+                subscription.events.popleft()
+                if await hop(is_over, job):
+                    subscription.push([END])
+    except TimeoutError:
+        return False
+
+
+async def finished(subscription: Subscription, job: uuid.UUID, wait_s: float) -> Job | None:
+    """The job's row once it has ended; None if that takes longer than `wait_s`."""
+    try:
+        async with asyncio.timeout(wait_s):
+            async for _ in events(subscription, job):
+                pass
+    except TimeoutError:
+        return None
+    return await hop(read, job)
+
+
+def read(job: uuid.UUID) -> Job:
+    return Job.objects.prefetch_related("outputs").get(id=job)
+
+
+# Tasks that nobody awaits; the loop itself keeps only weak references to them.
+detached: set[asyncio.Task[None]] = set()
+
+
+def cancel_detached(job: uuid.UUID) -> None:
+    """Cancel a job from a request that is itself being cancelled."""
+    task = asyncio.create_task(hop(cancel, job))
+    detached.add(task)
+    task.add_done_callback(detached.discard)
+
+
+async def finished_or_cancelled(subscription: Subscription, job: uuid.UUID) -> Job:
+    """Wait as OpenAI routes do: a client that goes, or the end of patience, cancels the job."""
+    try:
+        row = await finished(subscription, job, OPENAI_WAIT_S)
+    except asyncio.CancelledError:
+        cancel_detached(job)
+        raise
+    if row is None:
+        await hop(cancel, job)
+        raise ApiError(
+            503,
+            "timeout",
+            "The model did not answer in time and the request was cancelled. Try again.",
+            type="server_error",
+            headers={"Retry-After": "30"},
+        )
+    return row
+
+
+def job_error(job: Job) -> ApiError:
+    """The answer of a waiting route to a job that did not succeed."""
+    error = dict(job.error or {})
+    status = error.pop("status", 500)
+    return ApiError(
+        status,
+        error.pop("code"),
+        error.pop("message"),
+        param=error.pop("param", None),
+        type="invalid_request_error" if status < 500 else "server_error",
+        headers={"Retry-After": "5"} if status == 503 else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """Where a live job stands: `phase` in words, place in the queue (1 is next), time to go."""
+
+    phase: str
+    queue_position: int | None
+    progress: float
+    estimated_time_ms: int
+
+
+def outlook(job: Job) -> Outlook:
+    serving = deployments.serving(job.model)
+    if job.state == Job.State.QUEUED:
+        place = position(job)
+        return Outlook(waiting_phase(serving), place, 0.0, estimate_ms(job.model, serving, place))
+    estimate = estimate_ms(job.model, serving, 1)
+    elapsed_ms = 0 if job.started_at is None else (time.time() - job.started_at.timestamp()) * 1000
+    # By the clock: the exact progress of engines that tell it is in the events.
+    progress = min(0.99, elapsed_ms / max(estimate, 1))
+    return Outlook("running", None, round(progress, 2), max(0, round(estimate - elapsed_ms)))
+
+
+def waiting_phase(serving: Serving | None) -> str:
+    if serving is None or serving.phase is None:
+        return "starting"
+    return "queued" if serving.warm else serving.phase
+
+
+def estimate_ms(model: str, serving: Serving | None, place: int) -> int:
+    """The time for loading and this many runs: as measured here, else as the card reckons."""
+    card = cards().find(model)
+    if card is None:
+        return 0
+    load, run = card.load_seconds, card.run_seconds
+    warm = False
+    if serving is not None:
+        load = load if serving.load_seconds is None else serving.load_seconds
+        run = run if serving.run_seconds is None else serving.run_seconds
+        warm = serving.warm
+    rounds = -(-place // card.slots)
+    return round(((0.0 if warm else load) + rounds * run) * 1000)

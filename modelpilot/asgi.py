@@ -1,0 +1,34 @@
+"""The web process: Django behind the gate, without what Django does for sync code.
+
+Measured: Django's ASGI handler starts and joins a thread for every request, to run
+receivers that close connections. Our routes hand theirs back after each hop.
+"""
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "modelpilot.settings")  # noqa: TID251
+
+import django
+
+django.setup(set_prefix=False)
+
+from django.core import signals
+from django.core.handlers.asgi import ASGIHandler
+from django.db import close_old_connections, reset_queries
+
+from modelpilot.api.gate import Gate, Receive, Scope, Send
+
+for signal in (signals.request_started, signals.request_finished):
+    signal.disconnect(close_old_connections)
+signals.request_started.disconnect(reset_queries)
+
+
+class Handler(ASGIHandler):
+    """Without a thread of its own for each request: what is left for one runs in a shared one."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self.handle(scope, receive, send)
+
+
+application = Gate(Handler())

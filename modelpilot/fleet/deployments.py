@@ -1,0 +1,152 @@
+"""Wishing models to be served, and what is known about those that are."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import connection
+from django.db.models import F, Value
+from django.db.models.functions import Coalesce, Now
+
+from inference import engines, weights
+from inference.catalog import Card
+from inference.errors import InferenceError
+from modelpilot.errors import ApiError
+from modelpilot.fleet import machine
+from modelpilot.fleet.catalog import cards
+from modelpilot.fleet.models import Deployment
+
+# Loads that may fail one after the other before the jobs that wait are told.
+MAX_FAILURES = 3
+
+
+def obstacle(card: Card) -> str | None:
+    """Why this machine can't serve the card as it is, as a sentence; None if it can."""
+    if reason := engines.installed(card) or machine.too_small_for(card):
+        return reason
+    try:
+        weights.find(card, settings.MODELS, settings.CACHE)
+    except InferenceError as error:
+        return error.message
+    return None
+
+
+def deploy_available() -> list[str]:
+    """Deploy every card that can be served here as it is, scaled to zero; returns their ids.
+
+    Does nothing once there is a deployment: the operator's choices are not undone.
+    """
+    if Deployment.objects.exists():
+        return []
+    models = [card.id for card in cards().cards.values() if obstacle(card) is None]
+    Deployment.objects.bulk_create(
+        [Deployment(model=model) for model in models], ignore_conflicts=True
+    )
+    return models
+
+
+def deploy(card: Card) -> Deployment:
+    """Serve a card from now on; ApiError 422 says what is in the way."""
+    reason = obstacle(card)
+    if reason and not can_be_downloaded(card):
+        raise ApiError(
+            422, "model_not_deployable", f"{card.id} can't be deployed. {reason}", param="model"
+        )
+    deployment, created = Deployment.objects.get_or_create(model=card.id)
+    return deployment if created else start(deployment)
+
+
+def can_be_downloaded(card: Card) -> bool:
+    """Whether only the weights are missing, and the hub has them and answers."""
+    if engines.installed(card) or machine.too_small_for(card):
+        return False
+    return weights.reachable(card)
+
+
+def start(deployment: Deployment) -> Deployment:
+    """Serve it (again), with past failures forgotten."""
+    deployment.desired = Deployment.Desired.RUNNING
+    deployment.failures, deployment.error, deployment.retry_at = 0, "", None
+    deployment.save(update_fields=["desired", "failures", "error", "retry_at"])
+    return deployment
+
+
+def stop(deployment: Deployment) -> Deployment:
+    """Serve it no longer: running jobs finish, waiting ones fail, new ones are refused."""
+    deployment.desired = Deployment.Desired.STOPPED
+    deployment.save(update_fields=["desired"])
+    return deployment
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A deployment as a request meets it. `phase` is that of its most advanced pod."""
+
+    id: str
+    model: str
+    running: bool
+    phase: str | None
+    progress: float | None
+    pods: int
+    load_seconds: float | None
+    run_seconds: float | None
+    error: str
+
+    @property
+    def warm(self) -> bool:
+        return self.phase == "ready"
+
+
+SERVING = """
+SELECT deployment.id, deployment.model, deployment.desired = 'running', pod.phase, pod.progress,
+       COALESCE(pod.pods, 0), deployment.load_seconds, deployment.run_seconds, deployment.error
+FROM fleet_deployment deployment
+LEFT JOIN LATERAL (
+    SELECT phase, progress, count(*) OVER () AS pods FROM fleet_pod
+    WHERE deployment_id = deployment.id AND phase <> 'draining'
+    ORDER BY array_position(ARRAY['ready', 'loading', 'downloading', 'starting'], phase::text)
+    LIMIT 1
+) pod ON true
+"""
+
+
+def serving(model: str) -> Serving | None:
+    """The deployment of a model, with the state of its pods, in one statement."""
+    with connection.cursor() as cursor:
+        cursor.execute(SERVING + "WHERE deployment.model = %s", [model])
+        row = cursor.fetchone()
+    return None if row is None else Serving(*row)
+
+
+def all_serving() -> list[Serving]:
+    with connection.cursor() as cursor:
+        cursor.execute(SERVING + "ORDER BY deployment.model")
+        return [Serving(*row) for row in cursor.fetchall()]
+
+
+def record_load(deployment_id: str, seconds: float) -> None:
+    """A pod has loaded: measure, and forget earlier failures."""
+    Deployment.objects.filter(id=deployment_id).update(
+        load_seconds=average("load_seconds", seconds), failures=0, error="", retry_at=None
+    )
+
+
+def record_run(deployment_id: str, seconds: float) -> None:
+    Deployment.objects.filter(id=deployment_id).update(run_seconds=average("run_seconds", seconds))
+
+
+def average(field: str, seconds: float) -> Any:
+    """The exponentially weighted moving average of a field with one more measurement."""
+    return Coalesce(F(field) * 0.7 + Value(seconds) * 0.3, Value(seconds))
+
+
+def record_failure(deployment_id: str, error: str, *, retryable: bool) -> Deployment:
+    """A load failed: say why and wait longer each time; a hopeless one waits an hour."""
+    deployment = Deployment.objects.get(id=deployment_id)
+    deployment.failures += 1 if retryable else MAX_FAILURES
+    deployment.error = error
+    wait_s = min(3600, 2**deployment.failures)
+    deployment.save(update_fields=["failures", "error"])
+    Deployment.objects.filter(id=deployment_id).update(retry_at=Now() + timedelta(seconds=wait_s))
+    return deployment

@@ -1,0 +1,224 @@
+"""One per machine: compares wishes, demand and pods twice a second, and acts on the plan."""
+
+import logging
+import signal
+import sys
+import threading
+import time
+import uuid
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connection
+from django.db.models import Exists, OuterRef
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from modelpilot.fleet import deployments, machine
+from modelpilot.fleet.catalog import cards
+from modelpilot.fleet.models import Deployment, Node, Pod
+from modelpilot.fleet.plan import DeploymentFacts, NodeFacts, PodFacts, Start, Stop, plan
+from modelpilot.fleet.pod import LOAD_FAILED
+from modelpilot.fleet.supervise import Child
+from modelpilot.jobs import rescue
+from modelpilot.jobs.models import Job
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 0.5
+# A node or pod that has not been heard of for this long is dead.
+SILENCE_S = 30
+# How long a pod may take to drain before it is killed.
+GRACE_S = 30.0
+
+
+class NodeRunner:
+    def __init__(self) -> None:
+        self.name = settings.NODE
+        self.children: dict[uuid.UUID, Child] = {}
+        # Pods that were told to stop, and when to stop asking nicely.
+        self.kill_at: dict[uuid.UUID, float] = {}
+        self.stopping = threading.Event()
+
+    def run(self) -> None:
+        """Work until SIGTERM or SIGINT, then drain every pod and return."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self.stopping.set())
+        while not self.stopping.is_set():
+            try:
+                self.look()
+            except (DatabaseError, InterfaceError) as error:
+                log.warning("The database is away: %s", error)
+            finally:
+                connection.close()
+            self.stopping.wait(LOOK_S)
+        self.stop_all()
+
+    def look(self) -> None:
+        """One round: what has died, what is overdue, what to start and stop."""
+        Node.objects.update_or_create(
+            name=self.name, defaults={"memory_mb": machine.memory_mb(), "heartbeat_at": Now()}
+        )
+        self.reap()
+        self.kill_overdue()
+        self.forget_strangers()
+        self.refuse_hopeless()
+        for action in plan(node_facts(), deployment_facts(), pod_facts(), timezone.now()):
+            if isinstance(action, Stop) and action.pod in self.children:
+                self.stop(action.pod, action.reason)
+            elif isinstance(action, Start) and action.node == self.name:
+                self.start(action.deployment)
+
+    def start(self, deployment_id: str) -> None:
+        deployment = Deployment.objects.get(id=deployment_id)
+        card = cards().cards[deployment.model]
+        pod = Pod.objects.create(
+            deployment=deployment, node_id=self.name, memory_mb=card.memory_mb
+        )
+        log.info("Starting pod %s for %s.", pod.id, deployment.model)
+        child = Child(
+            f"pod {deployment.model}",
+            [sys.executable, str(settings.BASE_DIR / "manage.py"), "pod", str(pod.id)],
+            env=settings.POD_ENVIRONMENT,
+        )
+        child.start()
+        self.children[pod.id] = child
+
+    def stop(self, pod: uuid.UUID, reason: str) -> None:
+        log.info("Stopping %s: %s.", self.children[pod].name, reason)
+        Pod.objects.filter(id=pod).update(phase=Pod.Phase.DRAINING)
+        self.children[pod].terminate()
+        self.kill_at[pod] = time.monotonic() + GRACE_S
+
+    def reap(self) -> None:
+        """Pods whose process has ended: their jobs go back, and a failed load is noted."""
+        for pod_id, child in list(self.children.items()):
+            status = child.poll()
+            if status is None:
+                continue
+            pod = Pod.objects.filter(id=pod_id).first()
+            loading = pod is not None and pod.phase not in (Pod.Phase.READY, Pod.Phase.DRAINING)
+            if pod is not None and loading and status != LOAD_FAILED:
+                error = f"Its process died while loading (exit status {status})."
+                deployments.record_failure(pod.deployment_id, error, retryable=True)
+            Pod.objects.filter(id=pod_id).delete()
+            rescue.release_pod(pod_id)
+            del self.children[pod_id]
+            self.kill_at.pop(pod_id, None)
+            log.info("%s ended with status %d.", child.name, status)
+
+    def kill_overdue(self) -> None:
+        silent = timezone.now() - timedelta(seconds=SILENCE_S)
+        frozen = Pod.objects.filter(
+            id__in=list(self.children), phase=Pod.Phase.READY, heartbeat_at__lt=silent
+        )
+        for pod in frozen:
+            log.error("%s has not been heard of for %d s: killed.", pod, SILENCE_S)
+            self.children[pod.id].kill()
+        for pod_id, at in self.kill_at.items():
+            if time.monotonic() > at:
+                self.children[pod_id].kill()
+
+    def forget_strangers(self) -> None:
+        """Rows of pods that nobody keeps: their node died, and so did they."""
+        silent = timezone.now() - timedelta(seconds=SILENCE_S)
+        for pod in Pod.objects.filter(heartbeat_at__lt=silent).exclude(id__in=list(self.children)):
+            pod.delete()
+            rescue.release_pod(pod.id)
+
+    def refuse_hopeless(self) -> None:
+        """Jobs that wait for what won't come fail now, not at their deadline."""
+        for deployment in Deployment.objects.filter(has_waiting()):
+            if deployment.desired == Deployment.Desired.STOPPED:
+                rescue.fail_waiting(deployment.model, stopped_error(deployment.model))
+            elif deployment.failures >= deployments.MAX_FAILURES:
+                rescue.fail_waiting(deployment.model, load_error(deployment))
+
+    def stop_all(self) -> None:
+        for pod_id, child in self.children.items():
+            child.terminate()
+            self.kill_at[pod_id] = time.monotonic() + GRACE_S
+        while self.children:
+            time.sleep(0.05)
+            try:
+                self.reap()
+                self.kill_overdue()
+            except (DatabaseError, InterfaceError):
+                connection.close()
+                self.abandon_ended()
+        Pod.objects.filter(node_id=self.name).delete()
+
+    def abandon_ended(self) -> None:
+        """Without a database the rows stay; only see to it that the processes end."""
+        for pod_id, child in list(self.children.items()):
+            if time.monotonic() > self.kill_at[pod_id]:
+                child.kill()
+            if child.poll() is not None:
+                del self.children[pod_id]
+
+
+def stopped_error(model: str) -> dict[str, object]:
+    return {
+        "code": "model_not_available",
+        "message": f"Model '{model}' deployment is not running (status: stopped)",
+        "status": 503,
+        "param": "model",
+    }
+
+
+def load_error(deployment: Deployment) -> dict[str, object]:
+    return {
+        "code": "model_not_loadable",
+        "message": f"Model '{deployment.model}' can't be loaded. {deployment.error}",
+        "status": 503,
+        "param": "model",
+    }
+
+
+def has_waiting() -> Exists:
+    return Exists(Job.objects.filter(state=Job.State.QUEUED, model=OuterRef("model")))
+
+
+def node_facts() -> list[NodeFacts]:
+    heard = timezone.now() - timedelta(seconds=SILENCE_S)
+    alive = Node.objects.filter(heartbeat_at__gt=heard)
+    return [NodeFacts(node.name, node.memory_mb) for node in alive]
+
+
+def deployment_facts() -> list[DeploymentFacts]:
+    facts = []
+    for deployment in Deployment.objects.annotate(waiting=has_waiting()):
+        card = cards().cards.get(deployment.model)
+        if card is None:
+            continue  # the operator took the card out of the catalog
+        idle_seconds = deployment.idle_seconds
+        if idle_seconds is None:
+            idle_seconds = settings.IDLE_SECONDS
+        facts.append(
+            DeploymentFacts(
+                id=deployment.id,
+                memory_mb=card.memory_mb,
+                wanted=deployment.desired == Deployment.Desired.RUNNING,
+                waiting=int(deployment.waiting),
+                idle_seconds=idle_seconds,
+                pinned=deployment.pinned,
+                retry_at=deployment.retry_at,
+            )
+        )
+    return facts
+
+
+def pod_facts() -> list[PodFacts]:
+    return [
+        PodFacts(
+            id=pod.id,
+            deployment=pod.deployment_id,
+            node=pod.node_id,
+            memory_mb=pod.memory_mb,
+            busy=pod.busy,
+            draining=pod.phase == Pod.Phase.DRAINING,
+            loading=pod.phase not in (Pod.Phase.READY, Pod.Phase.DRAINING),
+            active_at=pod.active_at,
+        )
+        for pod in Pod.objects.all()
+    ]

@@ -1,0 +1,273 @@
+"""A pod: one process with one loaded model, from its start to its last job.
+
+    main thread      Celery worker, the ear: a bell means `drain`
+    slot threads     one job each
+    heart thread     every HEARTBEAT_S: row, leases, cancels, deadlines, watches, and a drain
+    control thread   cancels that can't wait for the heart
+    publisher        the one writer of events
+"""
+
+import logging
+import os
+import signal
+import threading
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import psutil
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connection
+from django.db.models.functions import Now
+
+from inference import engines, weights
+from inference.catalog import Card
+from inference.errors import InferenceError
+from inference.types import Engine
+from modelpilot.celery import app
+from modelpilot.fleet import deployments, machine
+from modelpilot.fleet.models import Pod as PodRow
+from modelpilot.fleet.run import Run
+from modelpilot.jobs import doorbell, lease, valkey
+from modelpilot.jobs.stream import Publisher, pod_key, watch_key
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_S = 5.0
+# A watched job whose client nobody has confirmed for this long is cancelled.
+WATCH_S = 15.0
+# How long a run may ignore that it should stop before the whole pod goes.
+STUBBORN_S = 30.0
+DRAIN_S = 25.0
+# Exit status of a pod that has itself recorded why its model can't be loaded.
+LOAD_FAILED = 3
+
+
+class Pod:
+    def __init__(self, pod_id: uuid.UUID, card: Card) -> None:
+        self.id = pod_id
+        self.card = card
+        self.row = PodRow.objects.filter(id=pod_id)
+        self.deployment = self.row.get().deployment_id
+        self.publisher = Publisher(valkey.client())
+        self.lock = threading.Lock()
+        self.runs: dict[uuid.UUID, Run] = {}
+        self.unwatched_since: dict[uuid.UUID, float] = {}
+        self.draining = False
+        self.parent = os.getppid()
+        self.run_seconds: float | None = None
+        self.engine: Engine
+
+    # Starting
+
+    def load(self) -> None:
+        """Bring the weights and the engine up; raises InferenceError saying what is wrong."""
+        started = time.monotonic()
+        files = weights.fetch(self.card, settings.MODELS, settings.CACHE, self.downloaded)
+        self.set(phase=PodRow.Phase.LOADING, progress=None)
+        self.engine = engines.load(self.card, files, machine.device())
+        self.slots = ThreadPoolExecutor(self.engine.slots, "slot")
+        seconds = time.monotonic() - started
+        deployments.record_load(self.deployment, seconds)
+        self.set(phase=PodRow.Phase.READY, slots=self.engine.slots, active_at=Now())
+        log.info("%s is ready after %.1f s, %d MB.", self.card.id, seconds, resident_mb())
+
+    def downloaded(self, fraction: float) -> None:
+        self.set(phase=PodRow.Phase.DOWNLOADING, progress=fraction)
+
+    def set(self, **fields: Any) -> None:
+        self.row.update(heartbeat_at=Now(), **fields)
+
+    def serve(self) -> None:
+        """Work until SIGTERM, then finish what runs and return."""
+        self.publisher.start()
+        threading.Thread(target=self.beat, name="heart", daemon=True).start()
+        threading.Thread(target=self.listen, name="control", daemon=True).start()
+        self.drain_safely()
+        try:
+            self.hear_bells()
+        finally:
+            self.wind_down()
+
+    def hear_bells(self) -> None:
+        """Run the Celery worker in this thread. One thread is enough: it only listens."""
+        app.task(name=doorbell.TASK)(self.drain_safely)
+        worker = app.Worker(
+            queues=[doorbell.queue(self.card.id)],
+            pool="threads",
+            concurrency=1,
+            hostname=f"pod-{self.id}@%h",
+            loglevel="WARNING",
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
+            quiet=True,
+        )
+        worker.start()
+
+    # Working
+
+    def drain(self) -> None:
+        """Claim as many jobs as there are free slots, and start them."""
+        with self.lock:
+            free = 0 if self.draining else self.engine.slots - len(self.runs)
+            if free <= 0:
+                return
+            for claim in lease.claim(self.card.id, self.id, free):
+                run = Run(claim, self.publisher)
+                self.runs[claim.id] = run
+                self.slots.submit(self.work, run)
+
+    def work(self, run: Run) -> None:
+        try:
+            run.work(self.engine)
+        except Exception:
+            log.exception("Job %s could not be ended; its lease runs out.", run.claim.id)
+        finally:
+            with self.lock:
+                self.runs.pop(run.claim.id, None)
+                self.unwatched_since.pop(run.claim.id, None)
+            self.measure(time.monotonic() - run.started)
+            connection.close()
+        self.drain_safely()
+
+    def drain_safely(self) -> None:
+        try:
+            self.drain()
+        except (DatabaseError, InterfaceError) as error:
+            log.warning("No claim, the database is away: %s", error)
+        finally:
+            connection.close()
+
+    def measure(self, seconds: float) -> None:
+        before = self.run_seconds
+        self.run_seconds = seconds if before is None else 0.9 * before + 0.1 * seconds
+
+    # Keeping
+
+    def beat(self) -> None:
+        last_success = time.monotonic()
+        while True:
+            try:
+                self.heartbeat()
+                last_success = time.monotonic()
+            except (DatabaseError, InterfaceError) as error:
+                log.warning("No heartbeat, the database is away: %s", error)
+            finally:
+                connection.close()
+            if time.monotonic() - last_success > settings.LEASE_S:
+                # Others may have our jobs by now.
+                self.stop_all("lost")
+            self.stop_stubborn()
+            if os.getppid() != self.parent:
+                os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(HEARTBEAT_S)
+
+    def heartbeat(self) -> None:
+        with self.lock:
+            runs = dict(self.runs)
+        fields: dict[str, Any] = {"busy": len(runs), "memory_mb": resident_mb()}
+        if runs:
+            fields["active_at"] = Now()
+        if not self.row.update(heartbeat_at=Now(), **fields):
+            log.error("This pod's row is gone: it is believed dead and stops.")
+            self.stop_all("lost")
+            os.kill(os.getpid(), signal.SIGTERM)
+        self.renew(runs)
+        self.look_for_clients(runs)
+        if self.run_seconds is not None:
+            deployments.record_run(self.deployment, self.run_seconds)
+        self.drain()
+
+    def renew(self, runs: dict[uuid.UUID, Run]) -> None:
+        ours = lease.renew({run.claim.id: run.claim.attempt for run in runs.values()})
+        for job, run in runs.items():
+            if job not in ours:
+                run.stop("lost")
+            elif ours[job]:
+                run.stop("cancelled")
+            elif time.monotonic() > run.deadline:
+                run.stop("deadline")
+
+    def look_for_clients(self, runs: dict[uuid.UUID, Run]) -> None:
+        """Cancel jobs whose waiting client is gone with its web process.
+
+        Only an answer of Valkey counts, and only 15 s of them without a break.
+        """
+        watched = [job for job, run in runs.items() if run.claim.watched]
+        if not watched:
+            return
+        try:
+            present = valkey.client().mget([watch_key(job) for job in watched])
+        except valkey.AWAY:
+            self.unwatched_since.clear()
+            return
+        for job, value in zip(watched, present, strict=True):
+            if value is not None:
+                self.unwatched_since.pop(job, None)
+            elif time.monotonic() - self.unwatched_since.setdefault(job, time.monotonic()) > WATCH_S:
+                runs[job].stop("cancelled")
+
+    def listen(self) -> None:
+        """Read this pod's control stream: `{"cancel": job}`."""
+        position = b"0-0"
+        key = pod_key(self.id)
+        client = valkey.client()
+        while True:
+            try:
+                answer = client.xread({key: position}, block=4000)
+            except valkey.AWAY:
+                time.sleep(1)
+                continue
+            for _, entries in answer or ():
+                for position, fields in entries:
+                    run = self.runs.get(uuid.UUID(hex=fields[b"cancel"].decode()))
+                    if run is not None:
+                        run.stop("cancelled")
+
+    # Stopping
+
+    def stop_all(self, reason: str) -> None:
+        with self.lock:
+            for run in self.runs.values():
+                run.stop(reason)
+
+    def stop_stubborn(self) -> None:
+        """An engine that does not answer takes the process with it: nothing else frees it."""
+        now = time.monotonic()
+        for run in list(self.runs.values()):
+            if run.stopped is not None and now - run.stopped_at > STUBBORN_S:
+                log.error("Job %s ignores that it should stop; the pod exits.", run.claim.id)
+                os._exit(1)
+
+    def wind_down(self) -> None:
+        """Claim nothing more, give running jobs DRAIN_S, hand the rest back."""
+        self.draining = True
+        give_up = time.monotonic() + DRAIN_S
+        while self.runs and time.monotonic() < give_up:
+            time.sleep(0.05)
+        self.stop_all("draining")
+        self.slots.shutdown(wait=False, cancel_futures=True)
+        self.publisher.stop()
+        self.engine.close()
+
+
+def resident_mb() -> int:
+    return int(psutil.Process().memory_info().rss // 1_000_000)
+
+
+def run(pod_id: uuid.UUID, card: Card) -> int:
+    """Be the pod `pod_id`; returns the process's exit status.
+
+    A model that can't be loaded ends here: the reason goes to the deployment.
+    """
+    pod = Pod(pod_id, card)
+    try:
+        pod.load()
+    except InferenceError as error:
+        log.error("%s can't be loaded: %s", card.id, error.message)
+        deployments.record_failure(pod.deployment, error.message, retryable=error.retryable)
+        return LOAD_FAILED
+    pod.serve()
+    return 0

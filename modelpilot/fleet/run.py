@@ -1,0 +1,129 @@
+"""One job in one pod: from the claim, through the engine, to the settled row."""
+
+import logging
+import time
+from typing import Any
+
+from inference.errors import Cancelled, InferenceError
+from inference.types import Delta, Engine, Event, Kind, Progress, Result, Sound, type_of_request
+from modelpilot.jobs import lease, storage
+from modelpilot.jobs.cancel import CANCELLED
+from modelpilot.jobs.lease import Claim
+from modelpilot.jobs.models import Job
+from modelpilot.jobs.rescue import DEADLINE_PASSED
+from modelpilot.jobs.stream import Publisher
+
+log = logging.getLogger(__name__)
+
+BROKEN = {
+    "code": "generation_failed",
+    "message": "The model failed on this request. Nothing was charged; try again or change it.",
+    "status": 500,
+}
+
+
+class Run:
+    """Holds what one attempt has produced, and stops it when it must."""
+
+    def __init__(self, claim: Claim, publisher: Publisher) -> None:
+        self.claim = claim
+        self.channel = publisher.open(claim.id, claim.attempt)
+        self.deadline = time.monotonic() + claim.remaining_s
+        self.started = time.monotonic()
+        # Whether the client has got something that it pays for.
+        self.delivered = False
+        self.stopped: str | None = None
+        self.stopped_at = 0.0
+
+    def stop(self, reason: str) -> None:
+        """End the work at its next step: "cancelled", "deadline", "lost" or "draining"."""
+        if self.stopped is None:
+            self.stopped, self.stopped_at = reason, time.monotonic()
+
+    def emit(self, event: Event) -> None:
+        if self.stopped is not None:
+            raise Cancelled
+        match event:
+            case Delta(text=text, index=index):
+                if text:
+                    self.delivered = True
+                    self.channel.delta(index, text)
+            case Sound():
+                self.delivered = True
+            case Progress(fraction=fraction):
+                self.channel.progress(fraction)
+
+    def work(self, engine: Engine) -> None:
+        """Run the job to its end, whatever that is. Raises only when the database stays away."""
+        try:
+            request = type_of_request[Kind(self.claim.kind)](**self.claim.request)
+            result = engine.generate(request, self.emit)
+        except Cancelled:
+            self.conclude_stopped()
+        except InferenceError as error:
+            self.fail(
+                {
+                    "code": error.code,
+                    "message": error.message,
+                    "param": error.param,
+                    "status": 400 if error.param or error.code in CLIENT_ERRORS else 500,
+                }
+            )
+        except Exception:
+            log.exception("Job %s broke the engine.", self.claim.id)
+            self.fail(BROKEN)
+        else:
+            self.succeed(result)
+
+    def succeed(self, result: Result) -> None:
+        try:
+            outputs = storage.store(self.claim.id, self.claim.attempt, result.files)
+        except OSError:
+            log.exception("The outputs of job %s could not be stored.", self.claim.id)
+            self.fail(NOT_STORED)
+            return
+        data = {**result.data, "warnings": result.warnings}
+        self.finish(Job.State.SUCCEEDED, charge=self.claim.price, result=data, outputs=outputs)
+
+    def fail(self, error: dict[str, Any]) -> None:
+        self.finish(Job.State.FAILED, charge=0, error=error)
+
+    def conclude_stopped(self) -> None:
+        if self.stopped == "cancelled":
+            # A flat price is due in full once something was delivered.
+            self.finish(
+                Job.State.CANCELLED,
+                charge=self.claim.price if self.delivered else 0,
+                result=self.partial_result(),
+                error=CANCELLED,
+            )
+        elif self.stopped == "deadline":
+            self.fail(DEADLINE_PASSED)
+        # "lost" and "draining": the job is, or will be, somebody else's.
+
+    def partial_result(self) -> dict[str, Any] | None:
+        choices = [
+            {"index": index, "text": self.channel.text(index), "finish_reason": "cancelled"}
+            for index in sorted(self.channel.texts)
+        ]
+        return {"choices": choices} if choices else None
+
+    def finish(self, state: Job.State, **fields: Any) -> None:
+        if lease.finish(self.claim, state, **fields):
+            # After the commit, so that whoever hears it finds the row.
+            self.channel.end()
+        else:
+            log.warning(
+                "Job %s is no longer attempt %d's: nothing was written.",
+                self.claim.id,
+                self.claim.attempt,
+            )
+
+
+CLIENT_ERRORS = {"invalid_value", "context_length_exceeded"}
+
+NOT_STORED = {
+    "code": "output_not_stored",
+    "message": "The result could not be stored. Nothing was charged; the operator's log says why.",
+    "status": 500,
+}

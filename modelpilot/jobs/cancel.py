@@ -1,0 +1,28 @@
+"""Cancelling: the row's flag is the truth, the pod's control stream only makes it fast."""
+
+import uuid
+
+from django.db import connection
+
+from modelpilot.jobs import sql, stream
+from modelpilot.jobs.lease import conclude_if
+from modelpilot.jobs.models import Job
+
+CANCELLED = {"code": "cancelled", "message": "The job was cancelled.", "status": 499}
+
+
+def cancel(job: uuid.UUID) -> None:
+    """Stop a job; does nothing to one that has ended.
+
+    One that waits ends here, with its hold released. One that runs is ended by its pod
+    within a second, which charges what was delivered.
+    """
+    attempt = conclude_if(sql.DROP, job, None, Job.State.CANCELLED, 0, error=CANCELLED)
+    if attempt is not None:
+        stream.close(job, attempt)
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(sql.REQUEST_CANCEL, {"id": job})
+        row = cursor.fetchone()
+    if row is not None:
+        stream.tell_pod(row[0], job)

@@ -1,0 +1,26 @@
+"""What housekeeping does by the clock (see `celery.app.conf.beat_schedule`)."""
+
+import logging
+
+from billing import ledger
+from modelpilot.celery import app
+from modelpilot.jobs import rescue as rescuer
+from modelpilot.jobs import sql
+
+log = logging.getLogger(__name__)
+
+
+@app.task(name="rescue")
+def rescue() -> None:
+    rescuer.rescue()
+
+
+@app.task(name="reconcile")
+def reconcile() -> None:
+    for problem in problems():
+        log.error("The books do not prove: %s", problem)
+
+
+def problems() -> list[str]:
+    """What is wrong with the books, a sentence each; always empty."""
+    return ledger.problems(sql.BOOKS)

@@ -1,0 +1,154 @@
+"""A pod's side of a job: claim it, keep it, finish it. All of it is fenced by `attempt`."""
+
+import json
+import logging
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection
+from psycopg.types.json import Jsonb
+
+from modelpilot.jobs import sql
+from modelpilot.jobs.models import Job
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One job in one attempt, as its pod holds it. `remaining_s` is the time to its deadline."""
+
+    id: uuid.UUID
+    attempt: int
+    kind: str
+    request: dict[str, Any]
+    price: int
+    stream: bool
+    watched: bool
+    request_id: str
+    created_at: Any
+    remaining_s: float
+
+
+def claim(model: str, pod: uuid.UUID, limit: int) -> list[Claim]:
+    """Take up to `limit` of the model's waiting jobs, fairest first."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            sql.CLAIM,
+            {"model": model, "pod": pod, "limit": limit, "lease_s": settings.LEASE_S},
+        )
+        rows = cursor.fetchall()
+    claims = [
+        Claim(
+            id=row[0],
+            attempt=row[1],
+            kind=row[2],
+            request=from_json(row[3]),
+            price=row[4],
+            stream=row[5],
+            watched=row[6],
+            request_id=row[7],
+            created_at=row[8],
+            remaining_s=float(row[9]),
+        )
+        for row in rows
+    ]
+    return sorted(claims, key=lambda claim: claim.id)
+
+
+def from_json(value: Any) -> Any:
+    """A jsonb column as a raw cursor returns it (Django leaves it as text)."""
+    return json.loads(value) if isinstance(value, str) else value
+
+
+def renew(claims: dict[uuid.UUID, int]) -> dict[uuid.UUID, bool]:
+    """Prolong the leases of `{job: attempt}`.
+
+    Returns `{job: cancel requested}` for those that are still ours; the work on any
+    other must stop at once.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            sql.RENEW,
+            {
+                "ids": list(claims),
+                "attempts": list(claims.values()),
+                "lease_s": settings.LEASE_S,
+            },
+        )
+        return {job: cancel for job, _, cancel in cursor.fetchall()}
+
+
+def finish(
+    claim: Claim,
+    state: Job.State,
+    *,
+    charge: int,
+    result: dict[str, Any] | None = None,
+    error: dict[str, Any] | None = None,
+    outputs: list[dict[str, Any]] | None = None,
+) -> bool:
+    """End the attempt: state, charge (micro-dollars), result and outputs in one transaction.
+
+    False means that the job is no longer ours, and nothing was written. A database
+    that is away is asked again: the statement is fenced, so a commit of unknown outcome
+    is simply looked at.
+    """
+
+    def conclude() -> bool:
+        attempt = conclude_if(
+            sql.FINISH, claim.id, claim.attempt, state, charge, result, error, outputs
+        )
+        return attempt is not None or ended_as(claim, state)
+
+    return retrying(conclude)
+
+
+def ended_as(claim: Claim, state: Job.State) -> bool:
+    return Job.objects.filter(id=claim.id, attempt=claim.attempt, state=state).exists()
+
+
+def conclude_if(
+    statement: str,
+    job: uuid.UUID,
+    attempt: int | None,
+    state: Job.State,
+    charge: int,
+    result: dict[str, Any] | None = None,
+    error: dict[str, Any] | None = None,
+    outputs: list[dict[str, Any]] | None = None,
+) -> int | None:
+    """Run one of `sql.conclude`'s statements; the job's last attempt if that ended it."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            statement,
+            {
+                "id": job,
+                "attempt": attempt,
+                "state": state.value,
+                "charge": charge,
+                "result": None if result is None else Jsonb(result),
+                "error": None if error is None else Jsonb(error),
+                "outputs": Jsonb(outputs or []),
+            },
+        )
+        row = cursor.fetchone()
+    return None if row is None else int(row[0])
+
+
+def retrying(function: Callable[[], bool], patience_s: float = 60.0) -> bool:
+    """Call again while the database is away, for as long as `patience_s`."""
+    give_up = time.monotonic() + patience_s
+    while True:
+        try:
+            return function()
+        except (OperationalError, InterfaceError) as error:
+            connection.close()
+            if time.monotonic() > give_up:
+                raise
+            log.warning("The database is away (%s); trying again.", type(error).__name__)
+            time.sleep(0.5)

@@ -1,0 +1,127 @@
+"""The job: one row behind every route, and the only truth about it.
+
+    queued ──claim──> running ──finish──> succeeded | failed | cancelled
+      ^                  │
+      └────── rescue ────┘  (its pod died; at most MAX_ATTEMPTS times)
+
+A queued job can also be cancelled, or fail at its deadline, without ever running.
+"""
+
+import os
+import time
+import uuid
+
+from django.conf import settings
+from django.db import models
+from django.db.models.functions import Now
+
+from billing.models import Transfer
+
+
+def new_id() -> uuid.UUID:
+    """A random id that sorts by time (UUIDv7, RFC 9562), so that listing needs no other index."""
+    milliseconds = time.time_ns() // 1_000_000
+    value = bytearray(milliseconds.to_bytes(6, "big") + os.urandom(10))
+    value[6] = value[6] & 0x0F | 0x70
+    value[8] = value[8] & 0x3F | 0x80
+    return uuid.UUID(bytes=bytes(value))
+
+
+class Job(models.Model):
+    class State(models.TextChoices):
+        QUEUED = "queued"
+        RUNNING = "running"
+        SUCCEEDED = "succeeded"
+        FAILED = "failed"
+        CANCELLED = "cancelled"
+
+    id = models.UUIDField(primary_key=True, default=new_id)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="jobs")
+    # Which permission created it; a key with that permission may follow and cancel it.
+    permission = models.CharField(max_length=20)
+    route = models.CharField(max_length=40)
+    request_id = models.CharField(max_length=100)
+    idempotency_key = models.CharField(max_length=255, null=True)
+    # SHA-256 of the body, to tell a retry from another request under the same key.
+    body_digest = models.BinaryField(max_length=32, null=True)
+
+    kind = models.CharField(max_length=10)
+    # A catalog id and a deployment id; names, so that jobs outlive both.
+    model = models.CharField(max_length=100)
+    deployment = models.CharField(max_length=40)
+    request = models.JSONField()
+    # A client reads along: once claimed it is never started again (see rescue).
+    stream = models.BooleanField(default=False)
+    # A client waits; the pod cancels when nobody has refreshed `watch:<id>` for a while.
+    watched = models.BooleanField(default=False)
+
+    state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
+    # Start-time fair queueing: jobs are claimed by this, then by age.
+    fair_tag = models.BigIntegerField(default=0)
+    # The fence: every write about a running job names the attempt that it is for.
+    attempt = models.IntegerField(default=0)
+    pod = models.UUIDField(null=True)
+    lease_until = models.DateTimeField(null=True)
+    cancel_requested_at = models.DateTimeField(null=True)
+    deadline_at = models.DateTimeField()
+    created_at = models.DateTimeField(db_default=Now())
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    # Micro-dollars: what was held, and what it came to.
+    price = models.BigIntegerField()
+    cost = models.BigIntegerField(default=0)
+    hold = models.OneToOneField(Transfer, models.PROTECT, null=True, related_name="job")
+
+    result = models.JSONField(null=True)
+    error = models.JSONField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["owner", "route", "idempotency_key"],
+                name="one_job_per_idempotency_key",
+                condition=models.Q(idempotency_key__isnull=False),
+            ),
+        ]
+        # Queues are read through partial indexes: they hold live rows only, however
+        # long the history.
+        indexes = [
+            models.Index(
+                fields=["model", "fair_tag", "id"],
+                name="jobs_queue",
+                condition=models.Q(state="queued"),
+            ),
+            models.Index(
+                fields=["owner", "model", "fair_tag"],
+                name="jobs_queue_by_owner",
+                condition=models.Q(state="queued"),
+            ),
+            models.Index(
+                fields=["lease_until"],
+                name="jobs_leases",
+                condition=models.Q(state="running"),
+            ),
+            models.Index(fields=["owner", "id"], name="jobs_by_owner"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.id} ({self.state})"
+
+    @property
+    def terminal(self) -> bool:
+        return self.state not in (self.State.QUEUED, self.State.RUNNING)
+
+
+class Output(models.Model):
+    """One file that a job made, at `<job>/<attempt>/<name>` in the storage."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    job = models.ForeignKey(Job, models.CASCADE, related_name="outputs")
+    name = models.CharField(max_length=100)
+    media_type = models.CharField(max_length=100)
+    bytes = models.BigIntegerField()
+    path = models.CharField(max_length=200)
+
+    def __str__(self) -> str:
+        return self.path

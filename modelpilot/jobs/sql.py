@@ -1,0 +1,124 @@
+"""The statements that move a job, one each for submit, claim, finish, cancel and renew.
+
+They are SQL, not ORM, because each must be one atomic step (money and job together,
+claim and fence together) and because they are most of what a request costs.
+Rows are locked in the order job, account, transfer; submit takes the account first but
+its job is new, so nobody can be waiting for it.
+"""
+
+from billing import sql as billing
+
+# One job and its hold, or nothing. No row: the money is short. A UNIQUE violation: the
+# idempotency key is taken. The fair tag is the larger of the model's virtual time (the
+# lowest tag that waits) and one past the account's own last: start-time fair queueing
+# (Goyal, Vin and Cheng, 1996), so nobody waits behind another account's hundred.
+SUBMIT = f"""
+WITH {billing.HOLD}
+INSERT INTO jobs_job (id, owner_id, permission, route, request_id, idempotency_key, body_digest,
+                      kind, model, deployment, request, stream, watched, state, fair_tag,
+                      attempt, deadline_at, price, cost, hold_id)
+SELECT %(id)s, %(owner)s, %(permission)s, %(route)s, %(request_id)s, %(idempotency_key)s,
+       %(body_digest)s, %(kind)s, %(model)s, %(deployment)s, %(request)s, %(stream)s,
+       %(watched)s, 'queued',
+       GREATEST(
+           COALESCE((SELECT min(fair_tag) FROM jobs_job
+                     WHERE state = 'queued' AND model = %(model)s), 0),
+           COALESCE((SELECT max(fair_tag) + 1 FROM jobs_job
+                     WHERE state = 'queued' AND model = %(model)s
+                       AND owner_id = %(owner)s), 0)),
+       0, now() + make_interval(secs => %(deadline_s)s), %(price)s, 0, (SELECT id FROM hold)
+WHERE %(price)s = 0 OR EXISTS (SELECT 1 FROM hold)
+RETURNING id
+"""
+
+# The next runnable jobs of a model become this pod's. SKIP LOCKED: pods never wait for
+# each other's claims. The new attempt is the fence.
+CLAIM = """
+UPDATE jobs_job
+SET state = 'running', attempt = attempt + 1, pod = %(pod)s, started_at = now(),
+    lease_until = now() + make_interval(secs => %(lease_s)s)
+WHERE id IN (
+    SELECT id FROM jobs_job
+    WHERE state = 'queued' AND model = %(model)s
+    ORDER BY fair_tag, id
+    LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED)
+RETURNING id, attempt, kind, request, price, stream, watched, request_id, created_at,
+          EXTRACT(EPOCH FROM deadline_at - now())
+"""
+
+# Prolongs the leases of this pod's jobs. A job that is missing from the answer is no
+# longer ours. The database's clock decides, so pods' clocks may differ.
+RENEW = """
+UPDATE jobs_job SET lease_until = now() + make_interval(secs => %(lease_s)s)
+FROM unnest(%(ids)s::uuid[], %(attempts)s::int[]) AS mine (id, attempt)
+WHERE jobs_job.id = mine.id AND jobs_job.attempt = mine.attempt AND state = 'running'
+RETURNING jobs_job.id, jobs_job.attempt, cancel_requested_at IS NOT NULL
+"""
+
+
+def conclude(condition: str) -> str:
+    """The statement that ends a job, settles its hold and stores its outputs, if `condition`."""
+    return f"""
+WITH done AS (
+    UPDATE jobs_job
+    SET state = %(state)s, finished_at = now(), lease_until = NULL,
+        cost = LEAST(%(charge)s, price), result = %(result)s, error = %(error)s
+    WHERE id = %(id)s AND {condition}
+    RETURNING id, hold_id, attempt, cost AS charge
+), outputs AS (
+    INSERT INTO jobs_output (id, job_id, name, media_type, bytes, path)
+    SELECT output.id, done.id, output.name, output.media_type, output.bytes, output.path
+    FROM done, jsonb_to_recordset(%(outputs)s)
+         AS output (id uuid, name text, media_type text, bytes bigint, path text)
+), {billing.SETTLE}
+SELECT attempt, charge FROM done
+"""
+
+
+# The pod's own finish: only while this attempt is still the running one.
+FINISH = conclude("state = 'running' AND attempt = %(attempt)s")
+# The rescuer's: only if the lease is still over at this moment.
+GIVE_UP = conclude("state = 'running' AND attempt = %(attempt)s AND lease_until < now()")
+# For a job that never ran.
+DROP = conclude("state = 'queued'")
+
+REQUEUE = """
+UPDATE jobs_job SET state = 'queued', lease_until = NULL, pod = NULL
+WHERE id = %(id)s AND state = 'running' AND attempt = %(attempt)s AND lease_until < now()
+RETURNING attempt
+"""
+
+REQUEST_CANCEL = """
+UPDATE jobs_job SET cancel_requested_at = COALESCE(cancel_requested_at, now())
+WHERE id = %(id)s AND state = 'running'
+RETURNING pod
+"""
+
+# The part of the books that concerns jobs (see billing.sql.BOOKS): money is held for
+# exactly the live jobs that cost something, a finished one was charged what its row says,
+# and every stored output carries the attempt that the row ended with.
+BOOKS = """
+SELECT 'job ' || job.id || ' is ' || job.state || ' but its hold is '
+       || CASE WHEN resolution.id IS NULL THEN 'open' ELSE 'resolved' END
+FROM jobs_job job LEFT JOIN billing_transfer resolution ON resolution.pending_id = job.hold_id
+WHERE job.hold_id IS NOT NULL
+  AND (job.state IN ('queued', 'running')) = (resolution.id IS NOT NULL)
+UNION ALL
+SELECT 'job ' || job.id || ' costs ' || job.price || ' but holds nothing'
+FROM jobs_job job WHERE job.price > 0 AND job.hold_id IS NULL
+UNION ALL
+SELECT 'job ' || job.id || ' says it cost ' || job.cost || ' but the ledger says '
+       || COALESCE(charge.amount, 0)
+FROM jobs_job job LEFT JOIN billing_transfer charge
+  ON charge.pending_id = job.hold_id AND charge.kind = 'post'
+WHERE job.cost <> COALESCE(charge.amount, 0)
+UNION ALL
+SELECT 'hold ' || hold.id || ' belongs to no job'
+FROM billing_transfer hold LEFT JOIN jobs_job job ON job.hold_id = hold.id
+WHERE hold.code = 'hold' AND job.id IS NULL
+UNION ALL
+SELECT 'output ' || output.id || ' is not of the attempt that its job ended with'
+FROM jobs_output output JOIN jobs_job job ON job.id = output.job_id
+WHERE output.path NOT LIKE job.id || '/' || job.attempt || '/%'
+"""

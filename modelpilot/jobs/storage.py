@@ -1,0 +1,68 @@
+"""Outputs: stored durably before the row says so, and served by signed, expiring links."""
+
+import hmac
+import os
+import time
+import uuid
+from hashlib import sha256
+from typing import Any
+
+from django.conf import settings
+from django.core.files.base import ContentFile
+from django.core.files.storage import FileSystemStorage, default_storage
+
+from inference.types import File
+from modelpilot.jobs.models import Output
+
+
+class DurableFileSystemStorage(FileSystemStorage):
+    """Files that are on the disk when `save` returns, and never half there."""
+
+    def _save(self, name: str, content: Any) -> str:
+        temporary = super()._save(f"{name}.{uuid.uuid4().hex}", content)
+        path = self.path(name)
+        with open(self.path(temporary), "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(self.path(temporary), path)
+        return name
+
+
+def store(job: uuid.UUID, attempt: int, files: list[File]) -> list[dict[str, Any]]:
+    """Save the files at `<job>/<attempt>/` and return the rows of `Output` to commit.
+
+    A later attempt writes to another folder: a zombie can't change what was promised.
+    """
+    return [
+        {
+            "id": str(uuid.uuid4()),
+            "name": file.name,
+            "media_type": file.media_type,
+            "bytes": len(file.content),
+            "path": default_storage.save(
+                f"{job}/{attempt}/{file.name}", ContentFile(file.content)
+            ),
+        }
+        for file in files
+    ]
+
+
+def read(output: Output) -> bytes:
+    with default_storage.open(output.path) as file:
+        return bytes(file.read())
+
+
+def signature(output: uuid.UUID, expires: int) -> str:
+    key = hmac.digest(settings.SECRET_KEY.encode(), b"modelpilot output links", sha256)
+    return hmac.digest(key, f"{output}:{expires}".encode(), sha256).hex()
+
+
+def signed_path(output: uuid.UUID) -> str:
+    """A path that shows the output to whoever has it, for OUTPUT_URL_SECONDS."""
+    expires = int(time.time()) + settings.OUTPUT_URL_SECONDS
+    return f"/outputs/{output}?expires={expires}&signature={signature(output, expires)}"
+
+
+def signature_holds(output: uuid.UUID, expires: str, given: str) -> bool:
+    if not expires.isdecimal() or len(expires) > 12 or int(expires) < time.time():
+        return False
+    return hmac.compare_digest(signature(output, int(expires)).encode(), given.encode())

@@ -1,0 +1,215 @@
+"""Live events of jobs, in one Valkey stream `job:<id>` each. Losing one costs only liveness.
+
+Ids are `<attempt>-<seq>`, so the stream itself refuses what a zombie appends after a later
+attempt has begun. Text deltas carry their offset, so a repeated one is harmless and a
+whole text can be sent again from offset 0 whenever Valkey may have forgotten something.
+"""
+
+import logging
+import threading
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import redis
+
+from modelpilot.jobs import valkey
+
+log = logging.getLogger(__name__)
+
+LIFETIME_S = 3600
+FIELD = b"e"
+
+# {"type": "delta", "index", "offset", "text"} | {"type": "progress", "fraction"}
+# | {"type": "restart"} | {"type": "end"}: read the row
+Event = dict[str, Any]
+
+END: Event = {"type": "end"}
+RESTART: Event = {"type": "restart"}
+
+
+def key(job: uuid.UUID) -> str:
+    return f"job:{job.hex}"
+
+
+def watch_key(job: uuid.UUID) -> str:
+    return f"watch:{job.hex}"
+
+
+def pod_key(pod: uuid.UUID) -> str:
+    return f"pod:{pod.hex}"
+
+
+def append(job: uuid.UUID, entry_id: str, events: list[Event]) -> None:
+    """Append from outside a pod; a Valkey that is away is logged, as followers re-read the row."""
+    try:
+        pipeline = valkey.client().pipeline(transaction=False)
+        pipeline.xadd(key(job), {FIELD: orjson.dumps(events)}, id=entry_id)
+        pipeline.expire(key(job), LIFETIME_S)
+        pipeline.execute()
+    except valkey.AWAY as error:
+        log.warning("No event for job %s: %s", job, error)
+
+
+def close(job: uuid.UUID, attempt: int) -> None:
+    """Tell followers that the job has ended, and shut out whatever attempt still runs."""
+    append(job, f"{attempt + 1}-0", [END])
+
+
+def restart(job: uuid.UUID, attempt: int) -> None:
+    """Tell followers that `attempt` was given up and the job waits again."""
+    append(job, f"{attempt + 1}-0", [RESTART])
+
+
+def tell_pod(pod: uuid.UUID, job: uuid.UUID) -> None:
+    """Ask the pod to stop a job now; its next lease renewal would tell it anyway."""
+    try:
+        pipeline = valkey.client().pipeline(transaction=False)
+        pipeline.xadd(pod_key(pod), {b"cancel": job.hex}, maxlen=1000)
+        pipeline.expire(pod_key(pod), LIFETIME_S)
+        pipeline.execute()
+    except valkey.AWAY as error:
+        log.warning("Pod %s was not told to cancel job %s: %s", pod, job, error)
+
+
+@dataclass(eq=False)
+class Channel:
+    """What one attempt has published: its full texts, and what waits for the next flush."""
+
+    job: uuid.UUID
+    attempt: int
+    publisher: "Publisher"
+    texts: dict[int, list[str]] = field(default_factory=dict)
+    lengths: dict[int, int] = field(default_factory=dict)
+    sent: dict[int, int] = field(default_factory=dict)
+    fraction: float | None = None
+    ended: bool = False
+    seq: int = 0
+    # Valkey may lack some of it: send everything again.
+    resend: bool = True
+
+    def text(self, index: int) -> str:
+        return "".join(self.texts.get(index, ()))
+
+    def delta(self, index: int, text: str) -> None:
+        with self.publisher.lock:
+            self.texts.setdefault(index, []).append(text)
+            self.lengths[index] = self.lengths.get(index, 0) + len(text)
+        self.publisher.touch(self)
+
+    def progress(self, fraction: float) -> None:
+        self.fraction = fraction
+        self.publisher.touch(self)
+
+    def end(self) -> None:
+        self.ended = True
+        self.publisher.touch(self)
+
+    def take(self) -> list[Event]:
+        """The events since the last flush. Called with the publisher's lock held."""
+        events: list[Event] = []
+        for index, pieces in self.texts.items():
+            start = 0 if self.resend else self.sent.get(index, 0)
+            if start < self.lengths[index]:
+                # Pieces are kept, not one growing string: appending stays linear.
+                if len(pieces) > 1:
+                    pieces[:] = ["".join(pieces)]
+                events.append(
+                    {"type": "delta", "index": index, "offset": start, "text": pieces[0][start:]}
+                )
+                self.sent[index] = self.lengths[index]
+        if self.fraction is not None:
+            events.append({"type": "progress", "fraction": self.fraction})
+            self.fraction = None
+        if self.ended:
+            events.append(END)
+        self.seq += 1
+        return events
+
+
+class Publisher:
+    """A pod's one writer: each flush sends what all its jobs produced since the last.
+
+    Flushes follow each other at once, so under load the batches grow by themselves.
+    """
+
+    def __init__(self, client: "redis.Redis") -> None:
+        self.client = client
+        self.lock = threading.Lock()
+        self.touched: set[Channel] = set()
+        self.wake = threading.Event()
+        self.stopping = False
+        self.thread = threading.Thread(target=self.run, name="publisher", daemon=True)
+
+    def start(self) -> None:
+        self.thread.start()
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """Flush what is left, for at most `timeout_s`."""
+        self.stopping = True
+        self.wake.set()
+        self.thread.join(timeout_s)
+
+    def open(self, job: uuid.UUID, attempt: int) -> Channel:
+        return Channel(job, attempt, self)
+
+    def touch(self, channel: Channel) -> None:
+        with self.lock:
+            self.touched.add(channel)
+        self.wake.set()
+
+    def run(self) -> None:
+        while not (self.stopping and not self.touched):
+            self.wake.wait()
+            self.wake.clear()
+            while self.touched:
+                if not self.flush() and self.stopping:
+                    return
+
+    def flush(self) -> bool:
+        with self.lock:
+            channels = list(self.touched)
+            self.touched.clear()
+            batch = [(channel, channel.resend, channel.take()) for channel in channels]
+        try:
+            answers = self.send(batch)
+        except valkey.AWAY as error:
+            log.warning("Valkey is away, events wait: %s", error)
+            self.again(channels)
+            threading.Event().wait(0.5)
+            return False
+        forgotten = [
+            channel for channel, answer in zip(channels, answers, strict=True) if answer is None
+        ]
+        self.again(forgotten)
+        return True
+
+    def send(self, batch: list[tuple[Channel, bool, list[Event]]]) -> list[Any]:
+        """XADD each batch; answers are ids, None where the stream had vanished, or errors."""
+        pipeline = self.client.pipeline(transaction=False)
+        for channel, anew, events in batch:
+            pipeline.xadd(
+                key(channel.job),
+                {FIELD: orjson.dumps(events)},
+                id=f"{channel.attempt}-{channel.seq}",
+                nomkstream=not anew,
+            )
+            if anew:
+                pipeline.expire(key(channel.job), LIFETIME_S)
+        answers = pipeline.execute(raise_on_error=False)
+        with self.lock:
+            for channel, anew, _ in batch:
+                answer = answers.pop(0)
+                if anew:
+                    answers.pop(0)
+                    channel.resend = False
+                answers.append(answer)
+        return answers
+
+    def again(self, channels: list[Channel]) -> None:
+        """Send these whole in the next flush."""
+        with self.lock:
+            for channel in channels:
+                channel.resend = True
+                self.touched.add(channel)
