@@ -50,6 +50,9 @@ class Place:
             # The library raises its own errors, its HTTP client's and the socket's.
             raise _unreachable(error) from error
 
+        # The progress goes where `progress` brings it, not to the terminal.
+        hub.utils.disable_progress_bars()
+
         def work() -> None:
             hub.snapshot_download(
                 self.repo,

@@ -1,0 +1,123 @@
+"""Run one model from the command line: python -m inference MODEL "prompt"."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from inference import catalog, engines, weights
+from inference.catalog import Card
+from inference.errors import EngineUnavailable, InferenceError, WeightsNotFound
+from inference.types import ChatRequest, Delta, Device, Event, Kind, Request, Result, SpeechRequest
+
+
+def main() -> int:
+    """Generate once; 0 if it worked, 1 if the model could not, 2 for a wrong command line."""
+    arguments = _arguments()
+    try:
+        cards = catalog.load(arguments.catalog)
+        card = cards.find(arguments.model)
+        if card is None:
+            _say(f"There is no model {arguments.model!r}. Models: {', '.join(cards.cards)}.")
+            return 2
+        _run(card, arguments)
+    except WeightsNotFound as error:
+        _say(f"The weights of {arguments.model} are not here. Looked at:")
+        for place in error.looked:
+            _say(f"  {place}")
+        return 1
+    except InferenceError as error:
+        _say(error.message)
+        return 1
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m inference", description=__doc__)
+    parser.add_argument("model", help="a card's id")
+    parser.add_argument("prompt", help="what to answer, or what to speak")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="holds models/ and cache/")
+    parser.add_argument("--catalog", type=Path, action="append", default=[], help="more cards")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--max-tokens", type=int)
+    parser.add_argument("--temperature", type=float)
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--voice")
+    parser.add_argument("--speed", type=float, default=1.0)
+    parser.add_argument("--format", default="wav", help="wav, mp3, opus, flac, aac or pcm")
+    parser.add_argument("--out", type=Path, help="the file for what is not text")
+    return parser.parse_args()
+
+
+def _run(card: Card, arguments: argparse.Namespace) -> None:
+    reason = engines.installed(card)
+    if reason is not None:
+        raise EngineUnavailable(reason)
+    request = _request(card, arguments)
+    started = time.monotonic()
+    found = weights.fetch(card, arguments.data / "models", arguments.data / "cache", _nothing)
+    fetched = time.monotonic()
+    device = Device(arguments.device, threads=arguments.threads)
+    engine = engines.load(card, found, device)
+    loaded = time.monotonic()
+    try:
+        result = engine.generate(request, _print)
+    finally:
+        engine.close()
+    ran = time.monotonic()
+    _finish(card, result, arguments.out)
+    _say(
+        f"weights {fetched - started:.2f} s, load {loaded - fetched:.2f} s, "
+        f"run {ran - loaded:.2f} s: {_measure(result, ran - loaded)}"
+    )
+
+
+def _request(card: Card, arguments: argparse.Namespace) -> Request:
+    if card.kind is Kind.TEXT:
+        return ChatRequest(
+            messages=[{"role": "user", "content": arguments.prompt}],
+            max_tokens=arguments.max_tokens,
+            temperature=arguments.temperature,
+            seed=arguments.seed,
+        )
+    if card.kind is Kind.AUDIO:
+        return SpeechRequest(arguments.prompt, arguments.voice, arguments.speed, arguments.format)
+    raise InferenceError(f"This version cannot make {card.kind} yet.")
+
+
+def _print(event: Event) -> None:
+    if isinstance(event, Delta):
+        sys.stdout.write(event.text)
+        sys.stdout.flush()
+
+
+def _finish(card: Card, result: Result, out: Path | None) -> None:
+    if card.kind is Kind.TEXT:
+        sys.stdout.write("\n")
+    for file in result.files:
+        path = out or Path(f"{card.short_name}{Path(file.name).suffix}")
+        path.write_bytes(file.content)
+        _say(f"{path}: {len(file.content):,} bytes of {file.media_type}")
+    for warning in result.warnings:
+        _say(warning)
+
+
+def _measure(result: Result, seconds: float) -> str:
+    if "usage" in result.data:
+        tokens = result.data["usage"]["completion_tokens"]
+        return f"{tokens} tokens, {tokens / seconds:.0f} a second"
+    duration = result.data["duration_s"]
+    return f"{duration:.2f} s of sound, real-time factor {seconds / duration:.2f}"
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
+def _nothing(fraction: float) -> None:
+    """Fetching is silent here."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
