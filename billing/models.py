@@ -72,9 +72,7 @@ class Transfer(models.Model):
     ref = models.CharField(max_length=100)
     kind = models.CharField(max_length=10, choices=Kind.choices)
     # The pending transfer that this one resolves.
-    pending = models.OneToOneField(
-        "self", models.PROTECT, null=True, related_name="resolution"
-    )
+    pending = models.OneToOneField("self", models.PROTECT, null=True, related_name="resolution")
     note = models.CharField(max_length=200, default="", db_default="")
     created_at = models.DateTimeField(db_default=Now())
 

@@ -5,6 +5,7 @@ receivers that close connections. Our routes hand theirs back after each hop.
 """
 
 import os
+from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "modelpilot.settings")  # noqa: TID251
 
@@ -12,11 +13,13 @@ import django
 
 django.setup(set_prefix=False)
 
+# ruff: noqa: E402 - Django first
+
 from django.core import signals
 from django.core.handlers.asgi import ASGIHandler
 from django.db import close_old_connections, reset_queries
 
-from modelpilot.api.gate import Gate, Receive, Scope, Send
+from modelpilot.api.gate import Gate
 
 for signal in (signals.request_started, signals.request_finished):
     signal.disconnect(close_old_connections)
@@ -26,7 +29,7 @@ signals.request_started.disconnect(reset_queries)
 class Handler(ASGIHandler):
     """Without a thread of its own for each request: what is left for one runs in a shared one."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] == "http":
             await self.handle(scope, receive, send)
 

@@ -17,7 +17,7 @@ class ApiError(Exception):
         message: str,
         *,
         param: str | None = None,
-        type: str = "invalid_request_error",
+        type: str = "invalid_request_error",  # noqa: A002 - the envelope's word
         detail: dict[str, Any] | None = None,
         beside: dict[str, Any] | None = None,
         headers: dict[str, str] | None = None,

@@ -6,8 +6,8 @@ from ninja import Router
 from billing import ledger
 from billing.money import usd
 from modelpilot.api.auth import PERMISSIONS, Key, principal_of
-from modelpilot.api.hop import hop
 from modelpilot.fleet.catalog import cards
+from modelpilot.hop import hop
 
 router = Router(tags=["Account"])
 

@@ -10,8 +10,8 @@ from billing.money import usd
 from inference.types import Kind
 from modelpilot.api import native, ordering, waiting
 from modelpilot.api.auth import Key
-from modelpilot.api.hop import hop
 from modelpilot.api.schemas import AudioBody, SpeechBody
+from modelpilot.hop import hop
 from modelpilot.jobs import storage
 from modelpilot.jobs.follow import TICK, reader
 from modelpilot.jobs.ids import spell

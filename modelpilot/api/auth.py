@@ -3,6 +3,7 @@
 The order is the contract's: 401, 403, 413, 429.
 """
 
+from contextlib import suppress
 from typing import Any
 
 from django.http import HttpRequest
@@ -11,8 +12,8 @@ from ninja.security import HttpBearer
 from modelpilot.accounts import keys
 from modelpilot.accounts.keys import Principal
 from modelpilot.api import gate, limits
-from modelpilot.api.hop import hop
 from modelpilot.errors import ApiError
+from modelpilot.hop import hop
 
 PERMISSIONS = ("read", "proxy", "generate")
 
@@ -28,7 +29,7 @@ class Key(HttpBearer):
         self.any_of = any_of
         self.polling = polling
 
-    async def __call__(self, request: HttpRequest) -> Principal:  # type: ignore[override]
+    async def __call__(self, request: HttpRequest) -> Principal:
         try:
             principal = await self.authenticate(request, bearer(request))
             self.authorise(principal)
@@ -59,10 +60,8 @@ class Key(HttpBearer):
 
     async def count_refused(self, request: HttpRequest) -> None:
         """A refused call counts too, but its own refusal comes first."""
-        try:
+        with suppress(ApiError):
             await limits.check(request, polling=self.polling)
-        except ApiError:
-            pass
 
 
 def bearer(request: HttpRequest) -> str:

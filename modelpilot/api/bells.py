@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from modelpilot.api.hop import hop
+from modelpilot.hop import hop
 from modelpilot.jobs import doorbell
 
 TICK_S = 0.01

@@ -12,8 +12,8 @@ from billing.money import usd
 from inference.types import Kind
 from modelpilot.api import ordering, waiting
 from modelpilot.api.auth import Key
-from modelpilot.api.hop import hop
 from modelpilot.api.schemas import ChatBody
+from modelpilot.hop import hop
 from modelpilot.jobs.follow import TICK, Subscription, reader
 from modelpilot.jobs.ids import spell
 from modelpilot.jobs.models import Job, new_id
@@ -167,8 +167,7 @@ class Chunks:
             return []
         self.begun = True
         return [
-            self.chunk({"role": "assistant", "content": ""}, index)
-            for index in range(self.choices)
+            self.chunk({"role": "assistant", "content": ""}, index) for index in range(self.choices)
         ]
 
     def ending(self, job: Job) -> list[bytes]:

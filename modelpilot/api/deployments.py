@@ -7,16 +7,15 @@ from typing import Annotated, Any
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from ninja import Query, Router
 
-
 from modelpilot.api.auth import Key, require_deployer
 from modelpilot.api.health import valkey_answers
-from modelpilot.api.hop import hop
 from modelpilot.api.schemas import DeployBody
 from modelpilot.errors import ApiError
 from modelpilot.fleet import deployments
 from modelpilot.fleet.catalog import cards
 from modelpilot.fleet.deployments import Serving
 from modelpilot.fleet.models import Deployment
+from modelpilot.hop import hop
 from modelpilot.jobs.models import Job
 
 router = Router(tags=["Deployments"])

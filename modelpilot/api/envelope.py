@@ -43,7 +43,12 @@ def respond(error: ApiError) -> HttpResponse:
 
 def install(api: NinjaAPI) -> None:
     """Make ninja answer all its own errors, and ours, through `respond`."""
-    for kind in (
+
+    def answer(request: HttpRequest, error: Exception | type[Exception]) -> HttpResponse:
+        assert isinstance(error, Exception)
+        return respond(translate(request, error))
+
+    kinds: tuple[type[Exception], ...] = (
         ApiError,
         ValidationError,
         HttpError,
@@ -51,10 +56,9 @@ def install(api: NinjaAPI) -> None:
         OperationalError,
         InterfaceError,
         Exception,
-    ):
-        api.add_exception_handler(
-            kind, lambda request, error: respond(translate(request, error))
-        )
+    )
+    for kind in kinds:
+        api.add_exception_handler(kind, answer)
 
 
 def translate(request: HttpRequest, error: Exception) -> ApiError:
@@ -133,5 +137,6 @@ def unasked(status: int, method: str) -> ApiError:
             )
         case 400:
             return ApiError(400, "bad_request", "The request is malformed. Check its headers.")
-    return ApiError(status, "invalid_request", "The request was refused.") if status < 500 else BROKEN
-
+    return (
+        ApiError(status, "invalid_request", "The request was refused.") if status < 500 else BROKEN
+    )

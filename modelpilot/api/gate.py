@@ -11,7 +11,7 @@ from django.http import HttpRequest
 
 from modelpilot.errors import ApiError
 
-Scope = MutableMapping[str, Any]
+Scope = dict[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]

@@ -3,7 +3,7 @@
 from django.db import DatabaseError, InterfaceError, connection
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 
-from modelpilot.api.hop import hop
+from modelpilot.hop import hop
 from modelpilot.jobs import valkey
 
 

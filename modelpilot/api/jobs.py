@@ -11,9 +11,9 @@ from billing.money import usd
 from inference.types import Kind
 from modelpilot.api import waiting
 from modelpilot.api.auth import PERMISSIONS, Key, permission_denied, principal_of
-from modelpilot.api.hop import hop
 from modelpilot.api.outputs import absolute
 from modelpilot.errors import ApiError
+from modelpilot.hop import hop
 from modelpilot.jobs import storage
 from modelpilot.jobs.cancel import cancel
 from modelpilot.jobs.ids import parse
@@ -54,9 +54,7 @@ async def read_job(request: HttpRequest, job_id: str) -> HttpResponseBase:
     return JsonResponse(await hop(lambda: job_body(request, find(request, job_id))))
 
 
-@router.post(
-    "/jobs/{job_id}/cancel", auth=Key(*PERMISSIONS, any_of=True), summary="Cancel a job"
-)
+@router.post("/jobs/{job_id}/cancel", auth=Key(*PERMISSIONS, any_of=True), summary="Cancel a job")
 async def cancel_job(request: HttpRequest, job_id: str) -> HttpResponseBase:
     """Stop a job. One that waits costs nothing; one that runs ends within a second and costs
     what it has delivered; one that has ended stays as it is."""

@@ -161,7 +161,7 @@ def client_address(request: HttpRequest) -> str:
     X-Forwarded-For is read from the right, as anything further left is the client's own
     word. An IPv6 client owns a /64 and is counted as that.
     """
-    address = request.META.get("REMOTE_ADDR") or "0.0.0.0"
+    address = request.META.get("REMOTE_ADDR") or "unknown"
     if TRUSTED and trusted(address):
         hops = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")
         for forwarded in reversed([text.strip() for text in hops if text.strip()]):

@@ -9,12 +9,12 @@ from billing.money import usd
 from inference.catalog import Card
 from modelpilot.accounts.keys import Principal
 from modelpilot.api.auth import Key, principal_of
-from modelpilot.api.hop import hop
 from modelpilot.api.ordering import deployed
 from modelpilot.errors import ApiError
 from modelpilot.fleet import deployments
 from modelpilot.fleet.catalog import cards
 from modelpilot.fleet.deployments import Serving
+from modelpilot.hop import hop
 
 router = Router(tags=["OpenAI-compatible"])
 EITHER = Key("read", "proxy", any_of=True)

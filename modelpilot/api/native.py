@@ -8,8 +8,8 @@ from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from billing.money import usd
 from inference.types import Kind
 from modelpilot.api import ordering, waiting
-from modelpilot.api.hop import hop
 from modelpilot.api.jobs import find
+from modelpilot.hop import hop
 from modelpilot.jobs.follow import TICK, reader
 from modelpilot.jobs.ids import spell
 from modelpilot.jobs.models import Job, new_id

@@ -12,12 +12,11 @@ from inference.types import Kind
 from modelpilot.accounts.keys import Principal
 from modelpilot.api import bells, gate
 from modelpilot.api.auth import principal_of
-from modelpilot.api.hop import hop
 from modelpilot.errors import ApiError
 from modelpilot.fleet import deployments
 from modelpilot.fleet.catalog import cards
 from modelpilot.fleet.deployments import Serving
-from modelpilot.jobs.models import new_id
+from modelpilot.hop import hop
 from modelpilot.jobs.submit import Order, submit
 
 USES = {

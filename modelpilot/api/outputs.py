@@ -6,8 +6,8 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from modelpilot.api.envelope import respond
-from modelpilot.api.hop import hop
 from modelpilot.errors import ApiError
+from modelpilot.hop import hop
 from modelpilot.jobs import storage
 from modelpilot.jobs.models import Output
 

@@ -125,9 +125,7 @@ class ChatBody(OpenAI):
     max_completion_tokens: Annotated[Whole, Field(ge=1, le=1_000_000)] | None = None
     stop: (
         Annotated[str, Field(min_length=1, max_length=200)]
-        | Annotated[
-            list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=4)
-        ]
+        | Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=4)]
         | None
     ) = None
     seed: Annotated[Whole, Field(ge=-SEED, le=SEED)] | None = None

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from django.http import HttpRequest
 
-from modelpilot.api.hop import hop
 from modelpilot.errors import ApiError
 from modelpilot.fleet import deployments
 from modelpilot.fleet.catalog import cards
 from modelpilot.fleet.deployments import Serving
+from modelpilot.hop import hop
 from modelpilot.jobs.cancel import cancel
 from modelpilot.jobs.follow import TICK, Subscription
 from modelpilot.jobs.models import Job

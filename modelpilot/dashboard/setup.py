@@ -8,7 +8,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from modelpilot.accounts import first_run
 from modelpilot.accounts.models import User
-from modelpilot.api.hop import hop
+from modelpilot.hop import hop
 
 
 class SetupForm(forms.Form):

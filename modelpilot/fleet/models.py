@@ -31,9 +31,7 @@ class Deployment(models.Model):
 
     id = models.CharField(primary_key=True, max_length=40, default=new_deployment_id)
     model = models.CharField(max_length=100, unique=True)
-    desired = models.CharField(
-        max_length=10, choices=Desired.choices, default=Desired.RUNNING
-    )
+    desired = models.CharField(max_length=10, choices=Desired.choices, default=Desired.RUNNING)
     # Seconds without work after which its pods stop; null means the setting's.
     idle_seconds = models.IntegerField(null=True)
     pinned = models.BooleanField(default=False)

@@ -72,9 +72,7 @@ class NodeRunner:
     def start(self, deployment_id: str) -> None:
         deployment = Deployment.objects.get(id=deployment_id)
         card = cards().cards[deployment.model]
-        pod = Pod.objects.create(
-            deployment=deployment, node_id=self.name, memory_mb=card.memory_mb
-        )
+        pod = Pod.objects.create(deployment=deployment, node_id=self.name, memory_mb=card.memory_mb)
         log.info("Starting pod %s for %s.", pod.id, deployment.model)
         child = Child(
             f"pod {deployment.model}",

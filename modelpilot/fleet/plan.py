@@ -86,9 +86,7 @@ def plan(
     return actions
 
 
-def reason_to_stop(
-    pod: PodFacts, wishes: dict[str, DeploymentFacts], now: datetime
-) -> Stop | None:
+def reason_to_stop(pod: PodFacts, wishes: dict[str, DeploymentFacts], now: datetime) -> Stop | None:
     deployment = wishes.get(pod.deployment)
     if pod.draining:
         return None
@@ -104,9 +102,7 @@ def reason_to_stop(
 def needs_pod(deployment: DeploymentFacts, now: datetime) -> bool:
     waits_for_retry = deployment.retry_at is not None and deployment.retry_at > now
     return (
-        deployment.wanted
-        and not waits_for_retry
-        and (deployment.waiting > 0 or deployment.pinned)
+        deployment.wanted and not waits_for_retry and (deployment.waiting > 0 or deployment.pinned)
     )
 
 
@@ -138,9 +134,7 @@ def make_room(
     return []
 
 
-def evictable(
-    pod: PodFacts, wishes: dict[str, DeploymentFacts], stopping: set[uuid.UUID]
-) -> bool:
+def evictable(pod: PodFacts, wishes: dict[str, DeploymentFacts], stopping: set[uuid.UUID]) -> bool:
     deployment = wishes.get(pod.deployment)
     pinned = deployment is not None and deployment.pinned
     waited_for = deployment is not None and deployment.waiting > 0

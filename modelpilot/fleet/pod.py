@@ -1,10 +1,10 @@
 """A pod: one process with one loaded model, from its start to its last job.
 
-    main thread      Celery worker, the ear: a bell means `drain`
-    slot threads     one job each
-    heart thread     every HEARTBEAT_S: row, leases, cancels, deadlines, watches, and a drain
-    control thread   cancels that can't wait for the heart
-    publisher        the one writer of events
+main thread      Celery worker, the ear: a bell means `drain`
+slot threads     one job each
+heart thread     every HEARTBEAT_S: row, leases, cancels, deadlines, watches, and a drain
+control thread   cancels that can't wait for the heart
+publisher        the one writer of events
 """
 
 import logging
@@ -206,22 +206,25 @@ class Pod:
         for job, value in zip(watched, present, strict=True):
             if value is not None:
                 self.unwatched_since.pop(job, None)
-            elif time.monotonic() - self.unwatched_since.setdefault(job, time.monotonic()) > WATCH_S:
+            elif (
+                time.monotonic() - self.unwatched_since.setdefault(job, time.monotonic()) > WATCH_S
+            ):
                 runs[job].stop("cancelled")
 
     def listen(self) -> None:
         """Read this pod's control stream: `{"cancel": job}`."""
-        position = b"0-0"
+        position: bytes = b"0-0"
         key = pod_key(self.id)
         client = valkey.client()
         while True:
             try:
-                answer = client.xread({key: position}, block=4000)
+                answer: Any = client.xread({key: position}, block=4000)
             except valkey.AWAY:
                 time.sleep(1)
                 continue
             for _, entries in answer or ():
-                for position, fields in entries:
+                for entry_id, fields in entries:
+                    position = entry_id
                     run = self.runs.get(uuid.UUID(hex=fields[b"cancel"].decode()))
                     if run is not None:
                         run.stop("cancelled")

@@ -32,6 +32,10 @@ def position(entry_id: bytes | str) -> Position:
     return int(attempt), int(seq)
 
 
+def spell(at: Position) -> str:
+    return f"{at[0]}-{at[1]}"
+
+
 class Subscription:
     """One follower's events of one job, after a position. Dropping it ends it."""
 
@@ -123,7 +127,7 @@ class Reader:
     async def read(self) -> None:
         while True:
             try:
-                answer = await self.client.xread(self.positions(), block=int(TICK_S * 1000))
+                answer: Any = await self.client.xread(self.positions(), block=int(TICK_S * 1000))
             except valkey.AWAY as error:
                 log.warning("Valkey is away, followers wait for the row: %s", error)
                 await asyncio.sleep(0.5)
@@ -133,11 +137,11 @@ class Reader:
 
     def positions(self) -> dict[Any, Any]:
         """Where to read on in each stream; streams without followers are forgotten here."""
-        streams: dict[bytes, str] = {self.control: "%d-%d" % self.control_position}
+        streams: dict[bytes, str] = {self.control: spell(self.control_position)}
         for stream in list(self.subscriptions):
             followers = [follower.position for follower in self.subscriptions[stream]]
             if followers:
-                streams[stream] = "%d-%d" % min(followers)
+                streams[stream] = spell(min(followers))
             else:
                 del self.subscriptions[stream]
         return streams

@@ -123,19 +123,17 @@ def conclude_if(
     outputs: list[dict[str, Any]] | None = None,
 ) -> int | None:
     """Run one of `sql.conclude`'s statements; the job's last attempt if that ended it."""
+    parameters: dict[str, Any] = {
+        "id": job,
+        "attempt": attempt,
+        "state": state.value,
+        "charge": charge,
+        "result": None if result is None else Jsonb(result),
+        "error": None if error is None else Jsonb(error),
+        "outputs": Jsonb(outputs or []),
+    }
     with connection.cursor() as cursor:
-        cursor.execute(
-            statement,
-            {
-                "id": job,
-                "attempt": attempt,
-                "state": state.value,
-                "charge": charge,
-                "result": None if result is None else Jsonb(result),
-                "error": None if error is None else Jsonb(error),
-                "outputs": Jsonb(outputs or []),
-            },
-        )
+        cursor.execute(statement, parameters)
         row = cursor.fetchone()
     return None if row is None else int(row[0])
 

@@ -5,6 +5,7 @@ import os
 import time
 import uuid
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -19,11 +20,10 @@ class DurableFileSystemStorage(FileSystemStorage):
     """Files that are on the disk when `save` returns, and never half there."""
 
     def _save(self, name: str, content: Any) -> str:
-        temporary = super()._save(f"{name}.{uuid.uuid4().hex}", content)
-        path = self.path(name)
-        with open(self.path(temporary), "rb") as file:
+        temporary = super()._save(f"{name}.{uuid.uuid4().hex}", content)  # type: ignore[misc]
+        with self.open(temporary) as file:
             os.fsync(file.fileno())
-        os.replace(self.path(temporary), path)
+        Path(self.path(temporary)).replace(self.path(name))
         return name
 
 
@@ -38,9 +38,7 @@ def store(job: uuid.UUID, attempt: int, files: list[File]) -> list[dict[str, Any
             "name": file.name,
             "media_type": file.media_type,
             "bytes": len(file.content),
-            "path": default_storage.save(
-                f"{job}/{attempt}/{file.name}", ContentFile(file.content)
-            ),
+            "path": default_storage.save(f"{job}/{attempt}/{file.name}", ContentFile(file.content)),
         }
         for file in files
     ]

@@ -87,7 +87,7 @@ def find_earlier(order: Order) -> uuid.UUID | None:
     if row is None:
         return None
     job_id, body_digest = row
-    if bytes(body_digest) != order.body_digest:
+    if bytes(body_digest or b"") != order.body_digest:
         raise ApiError(
             422,
             "idempotency_key_reused",

@@ -30,9 +30,7 @@ class Command(BaseCommand):
         credit = self.credit(options["credit"])
         user = self.account(options["email"].lower(), options["staff"])
         if credit:
-            ledger.grant(
-                user.id, credit, ref=f"command:{uuid.uuid4()}", reason="manage.py account"
-            )
+            ledger.grant(user.id, credit, ref=f"command:{uuid.uuid4()}", reason="manage.py account")
         balance = ledger.balance(user.id)
         self.stdout.write(f"{user.email} has ${usd(balance.available):.2f}. Its new key:")
         self.stdout.write(keys.create(user, name="manage.py", permissions=permissions))

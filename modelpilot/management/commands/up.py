@@ -53,7 +53,12 @@ def children() -> list[Child]:
     arguments = {
         "web": [*WEB, "--host", settings.HOST, "--port", str(settings.PORT)],
         "node": ["manage.py", "node"],
-        "housekeeping": [*QUIETLY_AS_ROOT, *HOUSEKEEPING, "-s", str(settings.DATA / "run" / "beat")],
+        "housekeeping": [
+            *QUIETLY_AS_ROOT,
+            *HOUSEKEEPING,
+            "-s",
+            str(settings.DATA / "run" / "beat"),
+        ],
     }
     return [
         Child(name, [sys.executable, *argv], env=settings.CHILD_ENVIRONMENT, cwd=settings.BASE_DIR)

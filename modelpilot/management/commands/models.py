@@ -1,0 +1,57 @@
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandParser
+
+from billing.money import usd
+from inference import engines, weights
+from inference.catalog import Card
+from inference.errors import InferenceError
+from modelpilot.fleet import machine
+from modelpilot.fleet.catalog import cards
+
+
+class Command(BaseCommand):
+    help = "List the models: what they cost, whether they fit this machine, where they are."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--table", action="store_true", help="print the table of README.md instead"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        for card in cards().cards.values():
+            if not options["table"]:
+                self.describe(card)
+        if options["table"]:
+            self.stdout.write(table())
+
+    def describe(self, card: Card) -> None:
+        price = f"${usd(card.price_micros):g}"
+        self.stdout.write(f"{card.id}  ({card.kind}, {card.engine}, {price} a {card.unit})")
+        obstacle = engines.installed(card) or machine.too_small_for(card)
+        self.stdout.write(f"  {obstacle or f'Fits: {card.memory_mb} MB.'}")
+        for line in whereabouts(card):
+            self.stdout.write(f"  {line}")
+
+
+def whereabouts(card: Card) -> list[str]:
+    """Where each of the card's files is, or every place where one was looked for."""
+    try:
+        found = weights.find(card, settings.MODELS, settings.CACHE)
+    except InferenceError as error:
+        looked = getattr(error, "looked", [])
+        return ["Weights not here:", *(f"  {place}" for place in looked)] if looked else [str(error)]
+    return [f"{name}: {path}" for name, path in found.paths.items()] or ["Needs no weights."]
+
+
+def table() -> str:
+    """The model table of the README, in Markdown; a test fails when the README's is another."""
+    rows = ["| model | kind | price | engine | licence | needs |", "|---|---|---|---|---|---|"]
+    for card in cards().cards.values():
+        needs = f"{card.memory_mb / 1000:.1f} GB {'GPU' if card.device == 'cuda' else 'RAM'}"
+        price = f"${usd(card.price_micros):g}"
+        rows.append(
+            f"| `{card.id}` | {card.kind} | {price} | {card.engine} | {card.licence} | {needs} |"
+        )
+    return "\n".join(rows)
