@@ -4,12 +4,15 @@ import tomllib
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from inference.errors import CatalogError
 from inference.types import Kind
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 BUILT_IN = Path(__file__).with_name("catalog.toml")
 MICROS = 1_000_000
@@ -142,6 +145,10 @@ def _card(path: Path, name: str, fields: object) -> Card:
     try:
         return Card(**{"id": name, **fields})
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the card as a whole"
-        raise CatalogError(f"{path}, card {name}, field {field}: {first['msg']}") from error
+        mistakes = "; ".join(_mistake(details) for details in error.errors())
+        raise CatalogError(f"{path}, card {name}: {mistakes}") from error
+
+
+def _mistake(details: "ErrorDetails") -> str:
+    field = ".".join(str(part) for part in details["loc"]) or "the card as a whole"
+    return f"{field}: {details['msg'].removeprefix('Value error, ')}"

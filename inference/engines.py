@@ -5,7 +5,7 @@ import importlib.util
 from typing import cast
 
 from inference.catalog import Card
-from inference.errors import EngineUnavailable
+from inference.errors import EngineUnavailable, InferenceError
 from inference.types import Device, Engine, EngineModule
 from inference.weights import Weights
 
@@ -18,15 +18,24 @@ NEEDS = {
 
 
 def load(card: Card, weights: Weights, device: Device) -> Engine:
-    """Import the card's engine and load the model; raises EngineUnavailable if it is not here."""
+    """Import the card's engine and load the model.
+
+    Raises EngineUnavailable if the engine is not here, InferenceError if it cannot load the files.
+    """
     reason = installed(card)
     if reason is not None:
         raise EngineUnavailable(reason)
     try:
         module = cast(EngineModule, importlib.import_module(f"inference.{card.engine}"))
-    except ImportError as error:
+    except (ImportError, OSError) as error:
         raise EngineUnavailable(f"The engine {card.engine} cannot start: {error}.") from error
-    return module.load(card, weights, device)
+    try:
+        return module.load(card, weights, device)
+    except InferenceError:
+        raise
+    except Exception as error:
+        # Every library has its own errors for a file that it cannot read.
+        raise InferenceError(f"{card.id} could not be loaded: {error}") from error
 
 
 def installed(card: Card) -> str | None:

@@ -1,9 +1,12 @@
 """Downloading from Hugging Face, by commit, into a folder of our own that is whole or absent."""
 
+import fcntl
 import importlib
 import shutil
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +43,11 @@ class Place:
 
         Raises Unreachable, and what `progress` raises (the rest stays for a next try).
         """
+        with _alone(self.folder, progress):
+            if not self.folder.exists():
+                self._download(formats, progress)
+
+    def _download(self, formats: set[str], progress: Callable[[float], None]) -> None:
         partial = self.folder.with_name(self.folder.name + ".part")
         try:
             hub = importlib.import_module("huggingface_hub")
@@ -63,8 +71,7 @@ class Place:
 
         _watched(work, partial, sum(sizes.values()), progress)
         shutil.rmtree(partial / ".cache", ignore_errors=True)
-        if not self.folder.exists():
-            partial.rename(self.folder)
+        partial.rename(self.folder)
 
     def _sizes(self, api: object, formats: set[str]) -> dict[str, int]:
         """The bytes of each wanted file."""
@@ -81,6 +88,21 @@ class Place:
         if not chosen:
             raise Unreachable(f"{self.repo} has no such file")
         return chosen
+
+
+@contextmanager
+def _alone(folder: Path, progress: Callable[[float], None]) -> Iterator[None]:
+    """One process at a time downloads a folder; the others wait for it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(folder.name + ".lock").open("w") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                progress(0.0)
+                time.sleep(REPORT_EVERY_S)
+        yield
 
 
 def _watched(

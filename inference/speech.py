@@ -4,21 +4,25 @@ from collections.abc import Callable
 
 from inference import audio, sentences
 from inference.catalog import Card
-from inference.errors import InvalidRequest
+from inference.errors import InferenceError, InvalidRequest
 from inference.types import Emit, Progress, Result, Sound, SpeechRequest
 
 # Silence between two sentences, which the voices leave out.
 PAUSE_S = 0.25
 
 
-def voice(card: Card, asked: str | None) -> str:
-    """The card's voice that a request means; raises InvalidRequest for an unknown name."""
-    name = asked or card.default_voice or ""
+def check(card: Card, request: SpeechRequest) -> str:
+    """The card's voice that the request means; raises InvalidRequest for what cannot be done."""
+    audio.check(request.format)
+    speed = card.parameters["speed"]
+    if not speed.min <= request.speed <= speed.max:
+        raise InvalidRequest(f"speed must be {speed.min} to {speed.max}.", param="speed")
+    name = request.voice or card.default_voice or ""
     name = card.voice_aliases.get(name, name)
     if name not in card.voices:
         known = ", ".join([*card.voices, *card.voice_aliases])
         raise InvalidRequest(
-            f"{card.id} has no voice {asked!r}. Choose one of {known}.", param="voice"
+            f"{card.id} has no voice {name!r}. Choose one of {known}.", param="voice"
         )
     return name
 
@@ -33,15 +37,19 @@ def speak(
     """Speak `request.text` with `say`, which turns a sentence into 16-bit mono PCM.
 
     Emits a Sound per sentence (together they are the file) and Progress. Raises
-    InvalidRequest if there is nothing to say, and whatever `emit` raises.
+    InvalidRequest if there is nothing to say, InferenceError if `say` fails, and
+    whatever `emit` raises.
     """
-    audio.check(request.format)
     emit(Progress(0.0))
     pieces = sentences.split(request.text)
     pause = bytes(audio.BYTES_PER_SAMPLE * int(sample_rate * PAUSE_S))
     spoken: list[bytes] = []
     for number, sentence in enumerate(pieces, start=1):
-        if sound := say(sentence):
+        try:
+            sound = say(sentence)
+        except Exception as error:
+            raise InferenceError(f"The voice could not say {sentence!r}: {error}") from error
+        if sound:
             spoken.append(pause + sound if spoken else sound)
             emit(Sound(spoken[-1], sample_rate))
         emit(Progress(number / len(pieces)))

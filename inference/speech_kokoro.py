@@ -2,12 +2,14 @@
 
 import tempfile
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
 from kokoro_onnx import Kokoro
 from kokoro_onnx.config import SAMPLE_RATE
+from numpy.lib.npyio import NpzFile
 
 from inference import audio, speech
 from inference.catalog import Card
@@ -45,11 +47,11 @@ class KokoroSpeech:
         self._voices = voices
 
     def generate(self, request: SpeechRequest, emit: Emit) -> Result:
-        """Speak; see `speech.speak` for what it emits and raises."""
+        """Speak; see `speech.check` and `speech.speak` for what it emits and raises."""
         if self._kokoro is None:
             raise InferenceError(f"{self._card.id} is closed.")
         kokoro = self._kokoro
-        asked = speech.voice(self._card, request.voice)
+        asked = speech.check(self._card, request)
         name = self._speaker(asked)
         warnings = []
         if name != asked:
@@ -85,7 +87,7 @@ def _kokoro(session: onnxruntime.InferenceSession) -> Kokoro:
         path = Path(folder) / "voices.npz"
         np.savez(path)
         kokoro: Kokoro = Kokoro.from_session(session, str(path))
-        kokoro.voices.close()
+        cast(NpzFile, kokoro.voices).close()
     return kokoro
 
 

@@ -35,11 +35,11 @@ class Piper:
         self._voice: PiperVoice | None = voice
 
     def generate(self, request: SpeechRequest, emit: Emit) -> Result:
-        """Speak; see `speech.speak` for what it emits and raises."""
+        """Speak; see `speech.check` and `speech.speak` for what it emits and raises."""
         if self._voice is None:
             raise InferenceError(f"{self._card.id} is closed.")
         voice = self._voice
-        speech.voice(self._card, request.voice)
+        speech.check(self._card, request)
         # Piper knows how long a sound lasts, which is the other way round.
         config = SynthesisConfig(length_scale=voice.config.length_scale / request.speed)
 

@@ -26,12 +26,9 @@ class LlamaCppError(InferenceError):
 
 
 def load(card: Card, weights: Weights, device: Device) -> Engine:
-    """Load the GGUF file `model` of `card`; raises InferenceError if llama.cpp cannot read it."""
-    try:
-        server = xllamacpp.Server(_parameters(card, str(weights.path("model")), device))
-    except (RuntimeError, ValueError) as error:
-        raise InferenceError(f"llama.cpp could not load {card.id}: {error}") from error
-    return LlamaCpp(card, server)
+    """Load the GGUF file `model`; `options`: `system` (a default system message), `cache`."""
+    path = str(weights.path("model"))
+    return LlamaCpp(card, xllamacpp.Server(_parameters(card, path, device)))
 
 
 def _parameters(card: Card, path: str, device: Device) -> xllamacpp.CommonParams:

@@ -1,0 +1,212 @@
+"""SmolLM2 on llama.cpp: the real model, in this process."""
+
+import json
+import threading
+import time
+from typing import Any
+
+import jsonschema
+import pytest
+
+from inference.catalog import Catalog
+from inference.errors import Cancelled, ContextLengthExceeded, InvalidRequest
+from inference.types import ChatRequest, Delta, Emit, Engine, Event, Progress, Result
+from tests.inference.conftest import Loader
+
+FRANCE = "What is the capital of France?"
+CITY = {
+    "type": "object",
+    "properties": {"city": {"type": "string", "maxLength": 20}, "people": {"type": "integer"}},
+    "required": ["city", "people"],
+    "additionalProperties": False,
+}
+
+
+@pytest.fixture(scope="module")
+def smollm(cards: Catalog, start: Loader) -> Engine:
+    return start(cards.cards["smollm2-135m"])
+
+
+def ask(prompt: str = FRANCE, **fields: Any) -> ChatRequest:
+    fields = {"max_tokens": 24, "temperature": 0.0, **fields}
+    return ChatRequest(messages=[{"role": "user", "content": prompt}], **fields)
+
+
+def schema(content: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": content}}
+
+
+def silent(event: Event) -> None:
+    pass
+
+
+def texts(result: Result) -> list[str]:
+    return [choice["text"] for choice in result.data["choices"]]
+
+
+def cancel_after(count: int) -> Emit:
+    """An emit that cancels at the `count`th piece of text."""
+    heard: list[Event] = []
+
+    def emit(event: Event) -> None:
+        heard.append(event)
+        if sum(isinstance(e, Delta) for e in heard) >= count:
+            raise Cancelled
+
+    return emit
+
+
+def test_it_knows_the_capital_of_france(smollm: Engine) -> None:
+    result = smollm.generate(ask(), silent)
+    assert texts(result) == ["The capital of France is Paris."]
+    assert result.data["choices"][0]["finish_reason"] == "stop"
+
+
+def test_it_counts_tokens(smollm: Engine) -> None:
+    first = smollm.generate(ask("Count these tokens.", max_tokens=5), silent)
+    usage = first.data["usage"]
+    assert first.data["choices"][0]["finish_reason"] == "length"
+    assert usage["completion_tokens"] == 5
+    assert usage["total_tokens"] == usage["prompt_tokens"] + 5
+    again = smollm.generate(ask("Count these tokens.", max_tokens=5), silent)
+    assert again.data["usage"]["prompt_tokens_details"]["cached_tokens"] > 10
+
+
+def test_the_pieces_are_the_answer(smollm: Engine) -> None:
+    events: list[Event] = []
+    result = smollm.generate(ask(n=2, temperature=1.0), events.append)
+    for index, text in enumerate(texts(result)):
+        pieces = [e.text for e in events if isinstance(e, Delta) and e.index == index]
+        assert len(pieces) > 1
+        assert "".join(pieces) == text
+
+
+def test_temperature_0_always_says_the_same(smollm: Engine) -> None:
+    story = ask("Tell me a story about a fox.")
+    assert len({texts(smollm.generate(story, silent))[0] for _ in range(3)}) == 1
+
+
+def test_a_seed_repeats_an_answer_and_n_takes_the_next_seeds(smollm: Engine) -> None:
+    joke = "Tell me a joke about a dog."
+    both = texts(smollm.generate(ask(joke, temperature=1.0, seed=7, n=2), silent))
+    alone = [
+        texts(smollm.generate(ask(joke, temperature=1.0, seed=seed), silent))[0] for seed in (7, 8)
+    ]
+    assert both == alone
+    assert both[0] != both[1]
+
+
+def test_it_stops_at_a_stop_string(smollm: Engine) -> None:
+    result = smollm.generate(ask(stop=["", " France"]), silent)
+    assert texts(result) == ["The capital of"]
+    assert result.data["choices"][0]["finish_reason"] == "stop"
+
+
+def test_json_follows_its_schema(smollm: Engine) -> None:
+    request = ask("Describe Paris.", max_tokens=100, response_format=schema(CITY))
+    jsonschema.validate(json.loads(texts(smollm.generate(request, silent))[0]), CITY)
+
+
+def test_json_object_is_an_object(smollm: Engine) -> None:
+    request = ask("Describe Paris.", max_tokens=300, response_format={"type": "json_object"})
+    assert isinstance(json.loads(texts(smollm.generate(request, silent))[0]), dict)
+
+
+def test_a_wrong_schema_is_refused(smollm: Engine) -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        smollm.generate(ask(response_format=schema({"type": "nonsense"})), silent)
+    assert refusal.value.param == "response_format"
+    assert "nonsense" in refusal.value.message
+
+
+def test_a_picture_is_refused(smollm: Engine) -> None:
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    request = ChatRequest([{"role": "user", "content": [picture]}])
+    with pytest.raises(InvalidRequest) as refusal:
+        smollm.generate(request, silent)
+    assert refusal.value.param == "messages"
+
+
+def test_a_prompt_too_long_is_refused_with_both_numbers(smollm: Engine) -> None:
+    with pytest.raises(ContextLengthExceeded, match=r"has 30\d\d tokens.* context is 2048 tokens"):
+        smollm.generate(ask("word " * 3000), silent)
+
+
+def test_developer_messages_are_system_messages(smollm: Engine) -> None:
+    def tokens(role: str) -> Any:
+        messages = [{"role": role, "content": "Be brief."}, {"role": "user", "content": "Hi"}]
+        return smollm.generate(ChatRequest(messages, max_tokens=1), silent).data["usage"]
+
+    assert tokens("developer")["prompt_tokens"] == tokens("system")["prompt_tokens"]
+
+
+def test_32_at_once_each_get_their_own(smollm: Engine) -> None:
+    """A grammar allows each request one number only: a mix-up would show."""
+    answers: dict[int, Any] = {}
+
+    def work(number: int) -> None:
+        only = {"type": "object", "properties": {"n": {"const": number}}, "required": ["n"]}
+        request = ask(f"Say {number}.", max_tokens=40, response_format=schema(only))
+        answers[number] = json.loads(texts(smollm.generate(request, silent))[0])
+
+    threads = [threading.Thread(target=work, args=(100 + i,)) for i in range(32)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == {number: {"n": number} for number in range(100, 132)}
+
+
+def test_cancelling_one_leaves_the_others_alone(smollm: Engine) -> None:
+    results: list[Result] = []
+
+    def work(number: int) -> None:
+        request = ask(f"Count from {number}.", max_tokens=12, stop=["zzz"])
+        results.append(smollm.generate(request, silent))
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(31)]
+    for thread in threads:
+        thread.start()
+    with pytest.raises(Cancelled):
+        smollm.generate(ask("Tell me a long story.", max_tokens=500, n=1), cancel_after(3))
+    for thread in threads:
+        thread.join()
+    assert len(results) == 31
+    assert all(texts(result)[0] for result in results)
+
+
+@pytest.fixture(scope="module")
+def one_slot(cards: Catalog, start: Loader) -> Engine:
+    card = cards.cards["smollm2-135m"]
+    return start(card.model_copy(update={"slots": 1, "context": 2048}))
+
+
+def test_cancelling_frees_the_slot_at_once(one_slot: Engine) -> None:
+    story = ask("Tell me a very long story.", max_tokens=1500)
+    began = time.monotonic()
+    with pytest.raises(Cancelled):
+        one_slot.generate(story, cancel_after(2))
+    assert texts(one_slot.generate(ask(), silent)) == ["The capital of France is Paris."]
+    # The story alone would take ten seconds and more.
+    assert time.monotonic() - began < 5
+
+
+def test_cancelling_while_it_reads_a_long_prompt(one_slot: Engine) -> None:
+    events: list[Event] = []
+
+    def emit(event: Event) -> None:
+        events.append(event)
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        one_slot.generate(ask("number " * 1900), emit)
+    assert isinstance(events[0], Progress)
+
+
+def test_an_error_of_the_caller_is_not_swallowed(smollm: Engine) -> None:
+    def emit(event: Event) -> None:
+        raise ZeroDivisionError("the caller's own")
+
+    with pytest.raises(ZeroDivisionError, match="the caller's own"):
+        smollm.generate(ask(), emit)
+    assert texts(smollm.generate(ask(), silent)) == ["The capital of France is Paris."]
