@@ -5,9 +5,9 @@ requests as a batching engine does, each tick giving every request one token.
 """
 
 import os
+import re
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import cycle, islice
 
@@ -16,6 +16,7 @@ from inference.errors import ContextLengthExceeded, InferenceError, InvalidReque
 from inference.types import ChatRequest, Delta, Device, Emit, Engine, Result
 from inference.weights import Weights
 
+TOKEN = re.compile(r"\S+ ?")
 DEFAULT_TOKENS = 16
 AN_HOUR = 3600.0
 
@@ -107,6 +108,8 @@ class Pacer:
     def run(self, reply: Reply) -> None:
         """Return when `reply` has been said or has failed."""
         with self._changed:
+            if self._stopped:
+                raise InferenceError("The model was stopped.")
             self._replies.append(reply)
             self._changed.notify()
         reply.done.wait()
@@ -154,16 +157,7 @@ def _answer(request: ChatRequest) -> tuple[list[str], str]:
     ends = [found for stop in request.stop if stop and (found := text.find(stop)) >= 0]
     if not ends:
         return tokens, "length"
-    return list(_cut(tokens, min(ends))), "stop"
-
-
-def _cut(tokens: list[str], length: int) -> Iterator[str]:
-    """The tokens of the first `length` characters."""
-    for token in tokens:
-        if length <= 0:
-            return
-        yield token[:length]
-        length -= len(token)
+    return TOKEN.findall(text[: min(ends)]), "stop"
 
 
 def _last_words(request: ChatRequest) -> str:

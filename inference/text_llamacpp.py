@@ -74,7 +74,8 @@ class LlamaCpp:
         """
         if self._server is None:
             raise InferenceError(f"{self._card.id} is closed.")
-        answer = Answer(emit, {index: Choice() for index in range(request.n)})
+        empty = {"text": "", "finish_reason": None}
+        answer = Answer(emit, [{"index": index, **empty} for index in range(request.n)])
         try:
             self._server.handle_chat_completions(
                 json.dumps(_body(self._card, request)), answer.receive
@@ -89,19 +90,11 @@ class LlamaCpp:
 
 
 @dataclass(slots=True)
-class Choice:
-    """One of a request's `n` answers while it grows."""
-
-    pieces: list[str] = field(default_factory=list)
-    finish_reason: str = ""
-
-
-@dataclass(slots=True)
 class Answer:
-    """What llama.cpp has said to one request so far."""
+    """What llama.cpp has said to one request so far: `choices` are its `n` answers."""
 
     emit: Emit
-    choices: dict[int, Choice]
+    choices: list[dict[str, Any]]
     usages: list[dict[str, Any]] = field(default_factory=list)
     failure: BaseException | None = None
 
@@ -127,23 +120,18 @@ class Answer:
 
     def _take_piece(self, piece: dict[str, Any]) -> None:
         choice = self.choices[piece["index"]]
-        choice.finish_reason = piece["finish_reason"] or choice.finish_reason
-        text = piece["delta"].get("content")
-        if text:
-            choice.pieces.append(text)
+        choice["finish_reason"] = piece["finish_reason"] or choice["finish_reason"]
+        if text := piece["delta"].get("content"):
+            choice["text"] += text
             self.emit(Delta(text, piece["index"]))
 
     def result(self) -> Result:
         """The finished answers; raises what stopped them."""
         if self.failure is not None:
             raise self.failure
-        if not self.usages or not all(c.finish_reason for c in self.choices.values()):
+        if not self.usages or not all(choice["finish_reason"] for choice in self.choices):
             raise LlamaCppError("llama.cpp ended this request without finishing it.")
-        choices = [
-            {"index": index, "text": "".join(c.pieces), "finish_reason": c.finish_reason}
-            for index, c in self.choices.items()
-        ]
-        return Result({"choices": choices, "usage": _usage(self.usages)})
+        return Result({"choices": self.choices, "usage": _usage(self.usages)})
 
 
 def _usage(usages: list[dict[str, Any]]) -> dict[str, Any]:

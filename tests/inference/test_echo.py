@@ -133,3 +133,22 @@ def test_the_command_line_lists_the_models_for_a_wrong_name() -> None:
     assert ran.returncode == 2
     assert "smollm2-135m" in ran.stderr
     assert "echo-slow" in ran.stderr
+
+
+def test_a_stopped_model_answers_nobody(cards: Catalog, start: Loader) -> None:
+    engine = start(cards.cards["echo-slow"])
+    failures: list[InferenceError] = []
+
+    def work() -> None:
+        try:
+            engine.generate(ask(max_tokens=1000), silent)
+        except InferenceError as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    engine.close()
+    thread.join(timeout=5)
+    with pytest.raises(InferenceError, match="stopped"):
+        engine.generate(ask(), silent)
+    assert len(failures) == 1

@@ -112,6 +112,11 @@ def test_json_object_is_an_object(smollm: Engine) -> None:
     assert isinstance(json.loads(texts(smollm.generate(request, silent))[0]), dict)
 
 
+def test_text_is_a_format_too(smollm: Engine) -> None:
+    plain = ask(response_format={"type": "text"})
+    assert texts(smollm.generate(plain, silent)) == ["The capital of France is Paris."]
+
+
 def test_a_wrong_schema_is_refused(smollm: Engine) -> None:
     with pytest.raises(InvalidRequest) as refusal:
         smollm.generate(ask(response_format=schema({"type": "nonsense"})), silent)
