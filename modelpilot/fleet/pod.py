@@ -125,11 +125,12 @@ class Pod:
         except Exception:
             log.exception("Job %s could not be ended; its lease runs out.", run.claim.id)
         finally:
+            # Before the lock: who holds that may be waiting for a connection of the pool.
+            connection.close()
             with self.lock:
                 self.runs.pop(run.claim.id, None)
                 self.unwatched_since.pop(run.claim.id, None)
             self.measure(time.monotonic() - run.started)
-            connection.close()
         self.drain_safely()
 
     def drain_safely(self) -> None:

@@ -75,7 +75,10 @@ class Reader:
         self.control_position: Position = (0, 0)
         # Followers are held by their requests alone: one that goes away is gone here too.
         self.subscriptions: dict[bytes, weakref.WeakSet[Subscription]] = {}
-        self.tasks = [asyncio.create_task(self.read()), asyncio.create_task(self.tick())]
+        # Not ended by cancelling: redis-py may swallow that.
+        self.closed = False
+        self.reading = asyncio.create_task(self.read())
+        self.ticking = asyncio.create_task(self.tick())
         self.waking: asyncio.Task[None] | None = None
 
     def subscribe(
@@ -88,6 +91,14 @@ class Reader:
         if self.waking is None or self.waking.done():
             self.waking = asyncio.create_task(self.wake())
         return subscription
+
+    async def close(self) -> None:
+        """Stop following; for loops that end before their process does."""
+        self.closed = True
+        self.ticking.cancel()
+        await self.wake()
+        await self.reading
+        await self.client.aclose()
 
     async def wake(self) -> None:
         """Make the reader look at its subscriptions again; one call serves all of this turn."""
@@ -125,7 +136,7 @@ class Reader:
             await self.refresh_watches()
 
     async def read(self) -> None:
-        while True:
+        while not self.closed:
             try:
                 answer: Any = await self.client.xread(self.positions(), block=int(TICK_S * 1000))
             except valkey.AWAY as error:

@@ -41,7 +41,9 @@ def whereabouts(card: Card) -> list[str]:
         found = weights.find(card, settings.MODELS, settings.CACHE)
     except InferenceError as error:
         looked = getattr(error, "looked", [])
-        return ["Weights not here:", *(f"  {place}" for place in looked)] if looked else [str(error)]
+        return (
+            ["Weights not here:", *(f"  {place}" for place in looked)] if looked else [str(error)]
+        )
     return [f"{name}: {path}" for name, path in found.paths.items()] or ["Needs no weights."]
 
 

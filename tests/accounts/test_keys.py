@@ -1,0 +1,114 @@
+"""API keys: their form, what is stored of them, and when they work."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modelpilot.accounts import keys
+from modelpilot.accounts.models import ApiKey, User
+from tests.cast import at_once
+
+
+def test_a_key_has_a_prefix_and_a_checksum(db: None, alice: User) -> None:
+    key = keys.create(alice)
+
+    assert key.startswith("mp_live_")
+    assert len(key) == 44
+    assert keys.well_formed(key)
+    assert ApiKey.objects.get().last_four == key[-4:]
+
+
+@given(st.text(max_size=60))
+def test_junk_is_not_well_formed(text: str) -> None:
+    assert not keys.well_formed(text)
+
+
+@given(st.integers(8, 43), st.sampled_from(keys.ALPHABET))
+def test_one_wrong_character_is_noticed(place: int, character: str) -> None:
+    secret = "A" * 30
+    key = keys.PREFIX + secret + keys.checksum(secret)
+    typo = key[:place] + character + key[place + 1 :]
+    assert keys.well_formed(typo) == (typo == key)
+
+
+def test_the_key_itself_is_not_stored(db: None, alice: User) -> None:
+    key = keys.create(alice)
+
+    stored = ApiKey.objects.values().get()
+    assert key not in repr(stored)
+    assert bytes(stored["digest"]) == keys.digest(key)
+
+
+def test_a_key_names_its_owner_and_what_it_may_do(db: None, alice: User) -> None:
+    key = keys.create(alice, permissions=["read"], models=["echo"])
+
+    principal = keys.authenticate(key)
+
+    assert principal is not None
+    assert principal.user_id == alice.id
+    assert principal.permissions == {"read"}
+    assert principal.may_use("echo")
+    assert not principal.may_use("smollm2-135m")
+    assert not principal.can_deploy
+
+
+def test_staff_may_deploy(db: None, bob: User) -> None:
+    principal = keys.authenticate(keys.create(bob))
+
+    assert principal is not None
+    assert principal.can_deploy
+
+
+def test_a_revoked_key_is_refused_at_once(db: None, alice: User) -> None:
+    key = keys.create(alice)
+    assert keys.authenticate(key)
+
+    keys.revoke(ApiKey.objects.get())
+
+    assert keys.authenticate(key) is None
+
+
+def test_an_expired_key_is_refused(db: None, alice: User) -> None:
+    key = keys.create(alice, expires_at=timezone.now() + timedelta(hours=1))
+    assert keys.authenticate(key)
+
+    ApiKey.objects.update(expires_at=timezone.now() - timedelta(hours=1))
+
+    assert keys.authenticate(key) is None
+
+
+def test_a_key_of_an_inactive_user_is_refused(db: None, alice: User) -> None:
+    key = keys.create(alice)
+    User.objects.filter(id=alice.id).update(is_active=False)
+
+    assert keys.authenticate(key) is None
+
+
+def test_use_is_noted_once_a_minute(db: None, alice: User) -> None:
+    key = keys.create(alice)
+    keys.authenticate(key)
+    first = ApiKey.objects.get().last_used_at
+
+    keys.authenticate(key)
+
+    assert first is not None
+    assert ApiKey.objects.get().last_used_at == first
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nothing_is_accepted_after_revoke_returns(alice: User) -> None:
+    key = keys.create(alice)
+    row = ApiKey.objects.get()
+
+    def use(number: int) -> bool:
+        if number == 20:
+            keys.revoke(row)
+        return keys.authenticate(key) is not None
+
+    outcomes = at_once(60, use)
+
+    assert outcomes[20] is False
+    assert outcomes[59] is False

@@ -1,0 +1,132 @@
+"""Jobs of dead pods run again or end; no job outlives its deadline."""
+
+from datetime import timedelta
+
+import pytest
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from billing import ledger
+from billing.money import micros
+from modelpilot.accounts.models import User
+from modelpilot.jobs import lease
+from modelpilot.jobs.cancel import cancel
+from modelpilot.jobs.models import Job
+from modelpilot.jobs.rescue import fail_waiting, release_pod, rescue
+from tests.cast import assert_books_prove, at_once, pod_id, submitted
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def claimed_and_abandoned(job: Job) -> None:
+    lease.claim("echo", pod_id(), 1)
+    Job.objects.filter(id=job.id).update(lease_until=Now())
+
+
+def test_a_job_with_a_live_lease_is_left_alone(alice: User) -> None:
+    job = submitted(alice)
+    lease.claim("echo", pod_id(), 1)
+
+    rescue()
+
+    job.refresh_from_db()
+    assert (job.state, job.attempt) == ("running", 1)
+
+
+def test_an_abandoned_job_waits_again(alice: User) -> None:
+    job = submitted(alice)
+    claimed_and_abandoned(job)
+
+    rescue()
+
+    job.refresh_from_db()
+    assert (job.state, job.attempt, job.lease_until) == ("queued", 1, None)
+    assert_books_prove()
+
+
+def test_after_three_attempts_it_fails_for_nothing(alice: User) -> None:
+    job = submitted(alice)
+    for _ in range(3):
+        claimed_and_abandoned(job)
+        rescue()
+
+    job.refresh_from_db()
+    assert (job.state, job.attempt, job.cost) == ("failed", 3, 0)
+    assert job.error is not None
+    assert job.error["code"] == "pod_died"
+    assert ledger.balance(alice.id).available == micros("10")
+    assert_books_prove()
+
+
+def test_a_stream_is_never_started_again(alice: User) -> None:
+    job = submitted(alice, stream=True)
+    claimed_and_abandoned(job)
+
+    rescue()
+
+    job.refresh_from_db()
+    assert job.state == "failed"
+    assert_books_prove()
+
+
+def test_a_cancelled_job_of_a_dead_pod_is_cancelled(alice: User) -> None:
+    job = submitted(alice)
+    lease.claim("echo", pod_id(), 1)
+    cancel(job.id)
+    Job.objects.update(lease_until=Now())
+
+    rescue()
+
+    job.refresh_from_db()
+    assert (job.state, job.cost) == ("cancelled", 0)
+    assert_books_prove()
+
+
+def test_a_waiting_job_fails_at_its_deadline(alice: User) -> None:
+    job = submitted(alice)
+    Job.objects.update(deadline_at=timezone.now() - timedelta(seconds=1))
+
+    rescue()
+
+    job.refresh_from_db()
+    assert job.state == "failed"
+    assert job.error is not None
+    assert job.error["code"] == "deadline_exceeded"
+    assert ledger.balance(alice.id).available == micros("10")
+    assert_books_prove()
+
+
+def test_many_rescuers_do_it_once(alice: User) -> None:
+    for _ in range(30):
+        submitted(alice)
+    lease.claim("echo", pod_id(), 30)
+    Job.objects.update(lease_until=Now())
+
+    at_once(8, lambda _: rescue())
+
+    assert Job.objects.filter(state="queued", attempt=1).count() == 30
+    assert_books_prove()
+
+
+def test_jobs_of_a_pod_known_to_be_dead_wait_at_once(alice: User) -> None:
+    mine, other = submitted(alice), submitted(alice)
+    dead, alive = pod_id(), pod_id()
+    lease.claim("echo", dead, 1)
+    lease.claim("echo", alive, 1)
+
+    release_pod(dead)
+
+    mine.refresh_from_db()
+    other.refresh_from_db()
+    assert (mine.state, other.state) == ("queued", "running")
+
+
+def test_waiting_jobs_of_a_model_that_cannot_load_fail(alice: User) -> None:
+    job, other = submitted(alice), submitted(alice, model="another")
+
+    fail_waiting("echo", {"code": "model_not_loadable", "message": "No.", "status": 503})
+
+    job.refresh_from_db()
+    other.refresh_from_db()
+    assert (job.state, other.state) == ("failed", "queued")
+    assert_books_prove()

@@ -1,0 +1,146 @@
+"""Live events: complete and in order, whatever Valkey forgets and whoever still writes."""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable, Iterator
+
+import pytest
+from django.conf import settings
+from redis import Redis
+
+from modelpilot.jobs import stream, valkey
+from modelpilot.jobs.follow import Reader, Subscription
+from modelpilot.jobs.models import new_id
+from modelpilot.jobs.stream import END, RESTART, Channel, Event, Publisher
+
+
+@pytest.fixture
+def publisher() -> Iterator[Publisher]:
+    client = Redis.from_url(settings.REDIS_URL)
+    publisher = Publisher(client)
+    publisher.start()
+    yield publisher
+    publisher.stop()
+    client.close()
+
+
+def run(work: Callable[[Reader], Awaitable[None]]) -> None:
+    async def main() -> None:
+        reader = Reader()
+        try:
+            async with asyncio.timeout(20):
+                await work(reader)
+        finally:
+            await reader.close()
+
+    asyncio.run(main())
+
+
+async def text_until_end(subscription: Subscription) -> str:
+    """What a follower shows: deltas laid at their offsets, in the order of their coming."""
+    text = ""
+    while True:
+        event = await subscription.get()
+        if event["type"] == "delta":
+            assert event["offset"] <= len(text), "a piece is missing"
+            text += event["text"][len(text) - event["offset"] :]
+        if event == END:
+            return text
+
+
+def speak(channel: Channel, words: list[str]) -> None:
+    for word in words:
+        channel.delta(0, word)
+
+
+WORDS = [f"word{number} " for number in range(500)]
+
+
+def test_a_follower_gets_everything_in_order(publisher: Publisher) -> None:
+    async def follow(reader: Reader) -> None:
+        channel = publisher.open(new_id(), 1)
+        subscription = reader.subscribe(channel.job)
+        await asyncio.to_thread(speak, channel, WORDS)
+        channel.end()
+        assert await text_until_end(subscription) == "".join(WORDS)
+
+    run(follow)
+
+
+def test_one_reader_follows_many_jobs(publisher: Publisher) -> None:
+    async def follow(reader: Reader) -> None:
+        channels = [publisher.open(new_id(), 1) for _ in range(40)]
+        subscriptions = [reader.subscribe(channel.job) for channel in channels]
+        for number, channel in enumerate(channels):
+            speak(channel, [f"{number}:", *WORDS[:50]])
+            channel.end()
+        texts = await asyncio.gather(*map(text_until_end, subscriptions))
+        assert texts == [f"{number}:" + "".join(WORDS[:50]) for number in range(40)]
+
+    run(follow)
+
+
+def test_it_goes_on_after_a_position(publisher: Publisher) -> None:
+    async def follow(reader: Reader) -> None:
+        channel = publisher.open(new_id(), 1)
+        first = reader.subscribe(channel.job)
+        speak(channel, ["one "])
+        assert (await first.get())["text"] == "one "
+        second = reader.subscribe(channel.job, after=first.position)
+        speak(channel, ["two"])
+        assert (await second.get())["text"] == "two"
+
+    run(follow)
+
+
+def test_a_zombie_is_shut_out(publisher: Publisher) -> None:
+    async def follow(reader: Reader) -> None:
+        zombie = publisher.open(new_id(), 1)
+        subscription = reader.subscribe(zombie.job)
+        speak(zombie, ["stale "])
+        assert (await subscription.get())["text"] == "stale "
+        await asyncio.to_thread(stream.restart, zombie.job, 1)
+        speak(zombie, ["staler "])
+        current = publisher.open(zombie.job, 2)
+        speak(current, ["fresh"])
+        current.end()
+        events: list[Event] = []
+        while END not in events:
+            events.append(await subscription.get())
+        assert events[0] == RESTART
+        assert "".join(event.get("text", "") for event in events) == "fresh"
+
+    run(follow)
+
+
+def test_what_valkey_forgets_is_sent_again(publisher: Publisher) -> None:
+    async def follow(reader: Reader) -> None:
+        channel = publisher.open(new_id(), 1)
+        subscription = reader.subscribe(channel.job)
+        for start in range(0, 500, 100):
+            await asyncio.to_thread(speak, channel, WORDS[start : start + 100])
+            await asyncio.sleep(0.05)
+            await asyncio.to_thread(valkey.client().flushdb)
+        channel.end()
+        assert await text_until_end(subscription) == "".join(WORDS)
+
+    run(follow)
+
+
+def test_a_watched_job_is_watched_only_while_followed() -> None:
+    async def follow(reader: Reader) -> None:
+        job = new_id()
+        subscription = reader.subscribe(job, watched=True)
+        await reader.refresh_watches()
+        assert await watched(job)
+        assert subscription.watched
+        del subscription
+        await asyncio.to_thread(valkey.client().flushdb)
+        await reader.refresh_watches()
+        assert not await watched(job)
+
+    run(follow)
+
+
+async def watched(job: uuid.UUID) -> bool:
+    return bool(await asyncio.to_thread(valkey.client().exists, stream.watch_key(job)))
