@@ -15,9 +15,12 @@ django.setup(set_prefix=False)
 
 # ruff: noqa: E402 - Django first
 
+from django.conf import settings
+from django.contrib.staticfiles.finders import get_finders
 from django.core import signals
 from django.core.handlers.asgi import ASGIHandler
 from django.db import close_old_connections, reset_queries
+from servestatic import ServeStaticASGI
 
 from modelpilot.api.gate import Gate
 
@@ -34,4 +37,7 @@ class Handler(ASGIHandler):
             await self.handle(scope, receive, send)
 
 
-application = Gate(Handler())
+application = ServeStaticASGI(Gate(Handler()), max_age=3600)
+for finder in get_finders():
+    for storage in getattr(finder, "storages", {}).values():
+        application.add_files(storage.location, prefix=settings.STATIC_URL)

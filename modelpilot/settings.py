@@ -166,6 +166,7 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.auth",
     "django.contrib.postgres",
+    "django.contrib.staticfiles",
     "ninja",
     "modelpilot",
     "billing",
@@ -178,6 +179,7 @@ TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
         "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
     }
 ]
 AUTH_PASSWORD_VALIDATORS = [
@@ -203,6 +205,8 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    # It warns of every text whose words it counts otherwise than itself.
+    "loggers": {"phonemizer": {"level": "ERROR"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env("MODELPILOT_LOG_LEVEL", "INFO")},
 }

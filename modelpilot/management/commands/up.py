@@ -23,6 +23,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connections
+from django.db.backends.postgresql.base import DatabaseWrapper
 
 from modelpilot import embedded
 from modelpilot.accounts.first_run import FirstRun, first_run
@@ -116,6 +117,14 @@ def unreadiness() -> str | None:
     return None if response.status == 200 else f"/readyz answers {response.status}: {body}"
 
 
+def leave_database() -> None:
+    """We only watch from here on: the connections are for those who work."""
+    for connection in connections.all(initialized_only=True):
+        connection.close()
+        if isinstance(connection, DatabaseWrapper):
+            connection.close_pool()
+
+
 class Command(BaseCommand):
     help = "Start everything and keep it running: servers, migrations, web, housekeeping, node."
 
@@ -157,9 +166,7 @@ class Command(BaseCommand):
         except OperationalError as error:
             raise CommandError(f"The database does not answer: {error}") from None
         finally:
-            for connection in connections.all(initialized_only=True):
-                connection.close()
-                connection.close_pool()
+            leave_database()
         if welcome:
             self.welcome(welcome)
 
