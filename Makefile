@@ -15,7 +15,7 @@ run: $(INSTALLED) ## Run the whole product until Ctrl-C
 	@exec $(BIN)/python manage.py up
 
 demo: $(INSTALLED) ## Generate one of each kind through the public API
-	@exec $(BIN)/python -m benchmarks.demo
+	@exec $(BIN)/python examples/demo.py
 
 test: $(INSTALLED) ## Run the tests, on the real PostgreSQL and Valkey
 	@exec $(BIN)/python -m pytest $(ARGS)

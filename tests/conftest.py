@@ -6,6 +6,9 @@ from billing import ledger
 from modelpilot.accounts.models import User
 from modelpilot.jobs import valkey
 from tests.cast import member
+from tests.system import system
+
+__all__ = ["system"]
 
 
 @pytest.fixture

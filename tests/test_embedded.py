@@ -8,18 +8,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
-import psutil
 import psycopg
 import pytest
 import redis
 
 from modelpilot import embedded, keeper
 from modelpilot.embedded import Place, Servers, database_url, redis_url
+from tests.leftovers import assert_nothing_runs, eventually, processes
 
 ROOT = Path(__file__).parent.parent
 
@@ -32,27 +32,6 @@ servers.start()
 print(*servers.pids().values(), flush=True)
 time.sleep(60)
 """
-
-
-def processes(data: Path) -> list[psutil.Process]:
-    """Keepers and servers of this data directory."""
-    found = keeper.workers_on(data / "postgres", "postgres")
-    found += keeper.workers_on(data / "valkey", "valkey-server")
-    for process in psutil.process_iter():
-        try:
-            words = process.cmdline()
-        except psutil.Error:
-            continue
-        if "modelpilot.keeper" in words and str(data) in words:
-            found.append(process)
-    return found
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def hold_elsewhere(data: Path) -> subprocess.Popen[str]:
@@ -79,7 +58,7 @@ def data() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="mp-") as folder:
         path = Path(folder) / "it's a data folder"
         yield path
-        eventually(lambda: processes(path) == [])
+        assert_nothing_runs(path)
 
 
 @pytest.fixture
@@ -177,7 +156,7 @@ def test_a_killed_user_leaves_nothing_behind(data: Path) -> None:
     other = hold_elsewhere(data)
     first_line(other)
     end(other, signal.SIGKILL)
-    eventually(lambda: processes(data) == [], 10)
+    assert_nothing_runs(data)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs PR_SET_PDEATHSIG")
