@@ -49,15 +49,8 @@ class Place:
 
     def _download(self, formats: set[str], progress: Callable[[float], None]) -> None:
         partial = self.folder.with_name(self.folder.name + ".part")
-        try:
-            hub = importlib.import_module("huggingface_hub")
-            sizes = self._sizes(hub.HfApi(), formats)
-        except ImportError:
-            raise Unreachable("pip install huggingface_hub") from None
-        except Exception as error:
-            # The library raises its own errors, its HTTP client's and the socket's.
-            raise _unreachable(error) from error
-
+        sizes = self.sizes(formats)
+        hub = importlib.import_module("huggingface_hub")
         # The progress goes where `progress` brings it, not to the terminal.
         hub.utils.disable_progress_bars()
 
@@ -72,6 +65,19 @@ class Place:
         _watched(work, partial, sum(sizes.values()), progress)
         shutil.rmtree(partial / ".cache", ignore_errors=True)
         partial.rename(self.folder)
+
+    def sizes(self, formats: set[str]) -> dict[str, int]:
+        """The bytes of each file of these formats, as the hub says; raises Unreachable."""
+        try:
+            hub = importlib.import_module("huggingface_hub")
+            return self._sizes(hub.HfApi(), formats)
+        except ImportError:
+            raise Unreachable("pip install huggingface_hub") from None
+        except Unreachable:
+            raise
+        except Exception as error:
+            # The library raises its own errors, its HTTP client's and the socket's.
+            raise _unreachable(error) from error
 
     def _sizes(self, api: object, formats: set[str]) -> dict[str, int]:
         """The bytes of each wanted file."""

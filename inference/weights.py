@@ -42,6 +42,28 @@ class Weights:
             raise WeightsNotFound(f"There is no file {name!r}.", looked=[]) from None
 
 
+def reachable(card: Card, models: Path, cache: Path) -> bool:
+    """Whether `fetch` can be expected to succeed: all that is missing here, the hub has."""
+    return all(
+        _first(source, lambda source, text: _find(source, text, models, cache))[0] is not None
+        or any(_on_hub(text, cache) for text in source.sources)
+        for source in card.files.values()
+        if not source.optional
+    )
+
+
+def _on_hub(text: str, cache: Path) -> bool:
+    """Whether `text` is a `hub:` source, pinned, and the hub answers that it has the files."""
+    scheme, _, rest = text.partition(":")
+    try:
+        if scheme == "hub":
+            _place(rest, cache).sizes(FORMATS)
+            return True
+    except (Missing, hub.Unreachable):
+        pass
+    return False
+
+
 class Missing(Exception):
     """Why a source has nothing to offer."""
 
@@ -142,13 +164,7 @@ def _in_package(part: str) -> Path:
 
 
 def _hub(text: str, cache: Path, progress: Callable[[float], None] | None) -> Path:
-    match = HUB.fullmatch(text)
-    if match is None:
-        raise WeightsRefused(f"hub:{text} is not hub:owner/repo@commit[/path].")
-    revision = match["revision"] or ""
-    if not COMMIT.fullmatch(revision):
-        raise Missing(f"not pinned: write hub:{match['repo']}@ and a commit of 40 hex digits")
-    place = hub.Place(match["repo"], revision, match["path"] or "", cache / "hub")
+    place = _place(text, cache)
     if progress is not None and not place.target.exists():
         try:
             place.download(FORMATS, progress)
@@ -157,6 +173,16 @@ def _hub(text: str, cache: Path, progress: Callable[[float], None] | None) -> Pa
     if not place.target.exists():
         raise Missing("not downloaded")
     return place.target
+
+
+def _place(text: str, cache: Path) -> hub.Place:
+    match = HUB.fullmatch(text)
+    if match is None:
+        raise WeightsRefused(f"hub:{text} is not hub:owner/repo@commit[/path].")
+    revision = match["revision"] or ""
+    if not COMMIT.fullmatch(revision):
+        raise Missing(f"not pinned: write hub:{match['repo']}@ and a commit of 40 hex digits")
+    return hub.Place(match["repo"], revision, match["path"] or "", cache / "hub")
 
 
 def _refuse_code(path: Path, source: Source) -> None:

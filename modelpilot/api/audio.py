@@ -11,6 +11,8 @@ from inference.types import Kind
 from modelpilot.api import native, ordering, waiting
 from modelpilot.api.auth import Key
 from modelpilot.api.schemas import AudioBody, SpeechBody
+from modelpilot.errors import ApiError
+from modelpilot.fleet.catalog import cards
 from modelpilot.hop import hop
 from modelpilot.jobs import storage
 from modelpilot.jobs.follow import TICK, reader
@@ -26,6 +28,7 @@ WAIT_S = 25.0
 @router.post("/generate/audio", auth=Key("generate"), summary="Generate speech")
 async def generate_audio(request: HttpRequest, body: AudioBody) -> HttpResponseBase:
     """Speak a text. 200 with the audio, or 202 with a `poll_url` where that takes longer."""
+    check_voice(body.model, body.voice)
     return await native.generate(
         request,
         route="generate/audio",
@@ -45,6 +48,20 @@ async def generate_audio(request: HttpRequest, body: AudioBody) -> HttpResponseB
 async def audio_status(request: HttpRequest, job_id: str) -> HttpResponseBase:
     """202 while the job is pending, then 200 with its `status`."""
     return await native.status(request, job_id, Kind.AUDIO, audio)
+
+
+def check_voice(model: str, voice: str | None) -> None:
+    """ApiError 422 for a voice that the model's card does not have."""
+    card = cards().find(model)
+    if card is None or voice is None or card.kind != Kind.AUDIO or not card.voices:
+        return
+    if voice not in card.voices and voice not in card.voice_aliases:
+        raise ApiError(
+            422,
+            "invalid_value",
+            f"{card.id} has no voice '{voice}'. It has: {', '.join(card.voices)}.",
+            param="voice",
+        )
 
 
 def audio(job: Job) -> dict[str, Any]:
@@ -69,6 +86,7 @@ def first_output(job: Job) -> bytes:
 @openai_router.post("/audio/speech", auth=Key("read", "proxy"), summary="Create speech")
 async def create_speech(request: HttpRequest, body: SpeechBody) -> HttpResponseBase:
     """Speak a text; the answer is the audio file itself."""
+    check_voice(body.model, body.voice)
     job = new_id()
     subscription = reader().subscribe(job, watched=True)
     placed = await ordering.place(

@@ -61,7 +61,7 @@ def can_be_downloaded(card: Card) -> bool:
     """Whether only the weights are missing, and the hub has them and answers."""
     if engines.installed(card) or machine.too_small_for(card):
         return False
-    return weights.reachable(card)
+    return weights.reachable(card, settings.MODELS, settings.CACHE)
 
 
 def start(deployment: Deployment) -> Deployment:
