@@ -1,5 +1,10 @@
 from django.urls import path
+from django.views.generic import RedirectView
 
 from modelpilot.dashboard import setup
 
-urlpatterns = [path("setup/<str:token>", setup.setup)]
+urlpatterns = [
+    # Until there are pages, whoever opens the address in a browser gets the documentation.
+    path("", RedirectView.as_view(url="/api/v1/docs")),
+    path("setup/<str:token>", setup.setup),
+]

@@ -14,6 +14,7 @@ import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import psutil
@@ -29,7 +30,7 @@ from modelpilot.celery import app
 from modelpilot.fleet import deployments, machine
 from modelpilot.fleet.models import Pod as PodRow
 from modelpilot.fleet.run import Run
-from modelpilot.jobs import doorbell, lease, valkey
+from modelpilot.jobs import doorbell, lease, rescue, valkey
 from modelpilot.jobs.stream import Publisher, pod_key, watch_key
 
 log = logging.getLogger(__name__)
@@ -248,6 +249,8 @@ class Pod:
     def wind_down(self) -> None:
         """Claim nothing more, give running jobs DRAIN_S, hand the rest back."""
         self.draining = True
+        with suppress(DatabaseError, InterfaceError):
+            self.set(phase=PodRow.Phase.DRAINING)
         give_up = time.monotonic() + DRAIN_S
         while self.runs and time.monotonic() < give_up:
             time.sleep(0.05)
@@ -255,6 +258,10 @@ class Pod:
         self.slots.shutdown(wait=False, cancel_futures=True)
         self.publisher.stop()
         self.engine.close()
+        # The node does this too, but it may have died, and then we were told to stop.
+        with suppress(DatabaseError, InterfaceError):
+            self.row.delete()
+            rescue.release_pod(self.id)
 
 
 def resident_mb() -> int:

@@ -8,7 +8,7 @@ from modelpilot.jobs import sql, stream
 from modelpilot.jobs.lease import conclude_if
 from modelpilot.jobs.models import Job
 
-CANCELLED = {"code": "cancelled", "message": "The job was cancelled.", "status": 499}
+CANCELLED = {"code": "cancelled", "message": "The job was cancelled.", "status": 409}
 
 
 def cancel(job: uuid.UUID) -> None:
@@ -17,12 +17,15 @@ def cancel(job: uuid.UUID) -> None:
     One that waits ends here, with its hold released. One that runs is ended by its pod
     within a second, which charges what was delivered.
     """
-    attempt = conclude_if(sql.DROP, job, None, Job.State.CANCELLED, 0, error=CANCELLED)
-    if attempt is not None:
-        stream.close(job, attempt)
-        return
-    with connection.cursor() as cursor:
-        cursor.execute(sql.REQUEST_CANCEL, {"id": job})
-        row = cursor.fetchone()
-    if row is not None:
-        stream.tell_pod(row[0], job)
+    # Twice, as a rescue may put it back into the queue between the two looks.
+    for _ in range(2):
+        attempt = conclude_if(sql.DROP, job, None, Job.State.CANCELLED, 0, error=CANCELLED)
+        if attempt is not None:
+            stream.close(job, attempt)
+            return
+        with connection.cursor() as cursor:
+            cursor.execute(sql.REQUEST_CANCEL, {"id": job})
+            row = cursor.fetchone()
+        if row is not None:
+            stream.tell_pod(row[0], job)
+            return
