@@ -230,4 +230,5 @@ class Command(BaseCommand):
             child.stop(GRACE_S[child.name], hurried=lambda: self.signals > 1)
 
     def say(self, line: str) -> None:
-        self.stderr.write(self.style.NOTICE(line))
+        # Not in red: it is news, not an error.
+        self.stderr.write(line, style_func=str)
