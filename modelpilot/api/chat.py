@@ -12,6 +12,8 @@ from billing.money import usd
 from inference.types import Kind
 from modelpilot.api import ordering, waiting
 from modelpilot.api.auth import Key
+from modelpilot.api.jobs import accepted
+from modelpilot.api.ordering import Placed
 from modelpilot.api.schemas import ChatBody
 from modelpilot.hop import hop
 from modelpilot.jobs.follow import TICK, Subscription, reader
@@ -28,10 +30,12 @@ DONE = b"data: [DONE]\n\n"
 
 @router.post("/chat/completions", auth=Key("read", "proxy"), summary="Create a chat completion")
 async def create_chat_completion(request: HttpRequest, body: ChatBody) -> HttpResponseBase:
-    """Continue a conversation. With `stream: true` the answer comes as Server-Sent Events."""
+    """Continue a conversation. With `stream: true` the answer comes as Server-Sent Events, and
+    with the header `Prefer: respond-async` as a job to look at later."""
+    later = waiting.prefers_async(request)
     job = new_id()
     # Before the job exists, so that none of its events can be missed.
-    subscription = reader().subscribe(job, watched=True)
+    subscription = reader().subscribe(job, watched=not later)
     placed = await ordering.place(
         request,
         job=job,
@@ -40,20 +44,26 @@ async def create_chat_completion(request: HttpRequest, body: ChatBody) -> HttpRe
         permission="proxy",
         model=body.model,
         body=body.request(),
-        stream=bool(body.stream),
-        watched=True,
+        stream=bool(body.stream) and not later,
+        watched=not later,
     )
+    if later:
+        response = await hop(accepted, request, placed.id)
+    else:
+        response = await answer(subscription, placed, body)
+    if placed.earlier:
+        response.headers["Idempotent-Replayed"] = "true"
+    return response
+
+
+async def answer(subscription: Subscription, placed: Placed, body: ChatBody) -> HttpResponseBase:
     if placed.earlier:
         # It may be over, and its events forgotten: look at the row first.
         subscription = reader().subscribe(placed.id)
         subscription.push([TICK])
     if body.stream:
-        response = await stream(subscription, body)
-    else:
-        response = completion(await waiting.finished_or_cancelled(subscription, placed.id))
-    if placed.earlier:
-        response.headers["Idempotent-Replayed"] = "true"
-    return response
+        return await stream(subscription, body)
+    return completion(await waiting.finished_or_cancelled(subscription, placed.id))
 
 
 def completion(job: Job) -> HttpResponseBase:
@@ -113,7 +123,7 @@ async def stream(subscription: Subscription, body: ChatBody) -> HttpResponseBase
     if over and row.state == Job.State.FAILED:
         raise waiting.job_error(row)
     response = StreamingHttpResponse(
-        Chunks(subscription, row, body).encoded(), content_type="text/event-stream"
+        Chunks(subscription, row, body).encoded(), content_type="text/event-stream; charset=utf-8"
     )
     response.headers["Cache-Control"] = "no-cache"
     response.headers["X-Accel-Buffering"] = "no"

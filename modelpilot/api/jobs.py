@@ -122,6 +122,15 @@ def job_body(request: HttpRequest, job: Job) -> dict[str, Any]:
     }
 
 
+def accepted(request: HttpRequest, job_id: uuid.UUID) -> HttpResponseBase:
+    """202: the job, for a client that did not want to wait."""
+    job = waiting.read(job_id)
+    headers = {"Location": f"/api/v1/jobs/{job.id}", "Preference-Applied": "respond-async"}
+    if not job.terminal:
+        headers["Retry-After"] = "1"
+    return JsonResponse(job_body(request, job), status=202, headers=headers)
+
+
 def timestamp(moment: Any) -> int | None:
     """Unix seconds, as OpenAI's objects have them."""
     return None if moment is None else int(moment.timestamp())

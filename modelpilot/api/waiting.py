@@ -26,11 +26,14 @@ LONGEST_WAIT_S = 60.0
 
 def preferred_wait(request: HttpRequest, default: float) -> float:
     """Seconds that the client wants to wait, from `Prefer` (RFC 7240), at most 60."""
-    prefer = request.headers.get("Prefer", "")
-    if re.search(r"(^|[,\s])respond-async\b", prefer):
+    if prefers_async(request):
         return 0.0
-    wait = re.search(r"(^|[,\s])wait\s*=\s*\"?(\d{1,6})", prefer)
+    wait = re.search(r"(^|[,\s])wait\s*=\s*\"?(\d{1,6})", request.headers.get("Prefer", ""))
     return min(float(wait[2]), LONGEST_WAIT_S) if wait else default
+
+
+def prefers_async(request: HttpRequest) -> bool:
+    return bool(re.search(r"(^|[,\s])respond-async\b", request.headers.get("Prefer", "")))
 
 
 async def events(subscription: Subscription, job: uuid.UUID) -> AsyncIterator[Event]:
