@@ -213,8 +213,12 @@ class Share:
             return subprocess.Popen(
                 argv if self.durable else [*argv, "--not-durable"],
                 cwd=Path(__file__).parent.parent,
-                # The servers need nothing of our environment, and it has our secrets.
-                env={"PATH": SYSTEM_PATH, "LC_ALL": "C"},
+                env={
+                    # The servers need nothing of our environment, and it has our secrets.
+                    "PATH": SYSTEM_PATH,
+                    "LC_ALL": "C",
+                    "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
