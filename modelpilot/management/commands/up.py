@@ -156,7 +156,8 @@ class Command(BaseCommand):
                 finally:
                     self.booting = False
                 self.keep(children(), servers)
-                self.say("Stopping the servers.")
+                if servers.shares:
+                    self.say("Stopping the servers.")
 
     def prepare(self) -> None:
         try:
