@@ -81,6 +81,8 @@ RATE_LIMIT = rate("MODELPILOT_RATE_LIMIT", "100/minute")
 POLL_RATE_LIMIT = rate("MODELPILOT_POLL_RATE_LIMIT", "600/minute")
 BODY_LIMIT = 10 * 1024 * 1024
 BODY_TIMEOUT_S = 15.0
+# The gate has counted already; Django's own limit is lower, and an error that nobody expects.
+DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_LIMIT
 
 # A pod runs other people's weights: it gets none of the secrets (see fleet/node.py).
 IS_POD = env("MODELPILOT_ROLE") == "pod"
@@ -204,7 +206,12 @@ OUTPUT_URL_SECONDS = 900
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "formatters": {
+        "line": {
+            "()": "modelpilot.logs.Formatter",
+            "format": "%(asctime)s %(levelname)s %(name)s %(request_id)s %(message)s",
+        }
+    },
     # It warns of every text whose words it counts otherwise than itself.
     "loggers": {"phonemizer": {"level": "ERROR"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},

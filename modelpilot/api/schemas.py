@@ -1,11 +1,12 @@
 """Request bodies. Native routes forbid unknown fields, since a typo must not be billed; OpenAI
 routes ignore them, since SDKs send extras, but refuse known ones that we would have to ignore.
+
+These are pydantic's own models: ninja's Schema hands validators something else than the body.
 """
 
 from typing import Annotated, Any, Literal
 
-from ninja import Schema
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from modelpilot.errors import ApiError
 
@@ -20,6 +21,11 @@ def no_bool(value: Any) -> Any:
     return value
 
 
+def no_float(value: Any) -> Any:
+    """What JSON has beyond 64 bits comes as a float; as an integer it meets its bounds."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def not_blank(value: str) -> str:
     if not value.strip():
         raise ValueError("must not be empty")
@@ -27,16 +33,16 @@ def not_blank(value: str) -> str:
 
 
 Number = Annotated[float, BeforeValidator(no_bool), Field(allow_inf_nan=False)]
-Whole = Annotated[int, BeforeValidator(no_bool)]
+Whole = Annotated[int, BeforeValidator(no_float), BeforeValidator(no_bool)]
 ModelName = Annotated[str, Field(min_length=1, max_length=MODEL_NAME_LENGTH)]
 Seed = Annotated[Whole, Field(ge=0, le=SEED)]
 
 
-class Native(Schema):
+class Native(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class OpenAI(Schema):
+class OpenAI(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
 
@@ -80,16 +86,18 @@ class TextPart(OpenAI):
     text: str
 
 
+def in_parts(content: Any) -> Any:
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
 class Message(OpenAI):
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart]
+    content: Annotated[list[TextPart], BeforeValidator(in_parts)]
     name: Annotated[str, Field(max_length=100)] | None = None
 
     def plain(self) -> dict[str, str]:
         """As engines take it: parts joined, and the newer name of `system` translated."""
-        content = self.content
-        if not isinstance(content, str):
-            content = "\n".join(part.text for part in content)
+        content = "\n".join(part.text for part in self.content)
         return {"role": "system" if self.role == "developer" else self.role, "content": content}
 
 
@@ -99,6 +107,7 @@ class StreamOptions(OpenAI):
 
 class JsonSchema(OpenAI):
     name: Annotated[str, Field(max_length=100)]
+    # BaseModel has a method of the plain name.
     schema_: Annotated[dict[str, Any], Field(alias="schema")]
     strict: bool | None = None
     description: str | None = None
@@ -106,14 +115,20 @@ class JsonSchema(OpenAI):
 
 class ResponseFormat(OpenAI):
     type: Literal["text", "json_object", "json_schema"]
-    # ninja's Schema has a method of the plain name.
-    json_schema_: Annotated[JsonSchema | None, Field(alias="json_schema")] = None
+    json_schema: JsonSchema | None = None
 
     @model_validator(mode="after")
     def schema_is_there(self) -> "ResponseFormat":
-        if self.type == "json_schema" and self.json_schema_ is None:
+        if self.type == "json_schema" and self.json_schema is None:
             raise ValueError("needs 'json_schema' when its type is json_schema")
         return self
+
+
+def in_list(stop: Any) -> Any:
+    return [stop] if isinstance(stop, str) else stop
+
+
+Stop = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class ChatBody(OpenAI):
@@ -123,11 +138,7 @@ class ChatBody(OpenAI):
     top_p: Annotated[Number, Field(gt=0, le=1)] | None = None
     max_tokens: Annotated[Whole, Field(ge=1, le=1_000_000)] | None = None
     max_completion_tokens: Annotated[Whole, Field(ge=1, le=1_000_000)] | None = None
-    stop: (
-        Annotated[str, Field(min_length=1, max_length=200)]
-        | Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=4)]
-        | None
-    ) = None
+    stop: Annotated[list[Stop], BeforeValidator(in_list), Field(max_length=4)] | None = None
     seed: Annotated[Whole, Field(ge=-SEED, le=SEED)] | None = None
     n: Annotated[Whole, Field(ge=1, le=4)] | None = None
     presence_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
@@ -144,14 +155,13 @@ class ChatBody(OpenAI):
 
     def request(self) -> dict[str, Any]:
         """As `inference.types.ChatRequest` takes it."""
-        stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
         response_format = self.response_format
         return {
             "messages": [message.plain() for message in self.messages],
             "max_tokens": self.max_completion_tokens or self.max_tokens,
             "temperature": self.temperature,
             "top_p": self.top_p,
-            "stop": stop,
+            "stop": self.stop or [],
             "seed": self.seed,
             "n": self.n or 1,
             "presence_penalty": self.presence_penalty or 0.0,
