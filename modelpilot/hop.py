@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import ParamSpec, TypeVar
 
 from django.db import connection
@@ -23,4 +24,5 @@ async def hop(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         finally:
             connection.close()
 
-    return await asyncio.get_running_loop().run_in_executor(threads, run)
+    # With the context, as log lines name the request in it.
+    return await asyncio.get_running_loop().run_in_executor(threads, copy_context().run, run)

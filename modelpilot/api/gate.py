@@ -9,6 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest
 
+from modelpilot import logs
 from modelpilot.errors import ApiError
 
 Scope = dict[str, Any]
@@ -38,6 +39,7 @@ class Gate:
         if not SANE_ID.fullmatch(request_id):
             request_id = uuid.uuid4().hex.encode()
         scope["modelpilot.request_id"] = request_id.decode()
+        logs.request_id.set(request_id.decode())
         scope["modelpilot.headers"] = {}
         body = Body(scope, receive, headers.get(b"content-length"))
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from inference.errors import Cancelled, InferenceError
 from inference.types import Delta, Engine, Event, Kind, Progress, Result, Sound, type_of_request
+from modelpilot import logs
 from modelpilot.jobs import lease, storage
 from modelpilot.jobs.cancel import CANCELLED
 from modelpilot.jobs.lease import Claim
@@ -55,6 +56,7 @@ class Run:
 
     def work(self, engine: Engine) -> None:
         """Run the job to its end, whatever that is. Raises only when the database stays away."""
+        logs.request_id.set(self.claim.request_id)
         try:
             request = type_of_request[Kind(self.claim.kind)](**self.claim.request)
             result = engine.generate(request, self.emit)
