@@ -15,7 +15,8 @@ from modelpilot.accounts.models import User
 from modelpilot.fleet import deployments
 from modelpilot.fleet.catalog import cards
 from modelpilot.jobs import doorbell
-from modelpilot.jobs.models import Job, new_id
+from modelpilot.jobs.ids import new_id
+from modelpilot.jobs.models import Job
 from modelpilot.jobs.submit import Order, submit
 
 PATIENCE_S = 120.0

@@ -12,7 +12,8 @@ from billing import ledger
 from billing.money import micros
 from modelpilot.accounts.models import User
 from modelpilot.jobs import housekeeping
-from modelpilot.jobs.models import Job, new_id
+from modelpilot.jobs.ids import new_id
+from modelpilot.jobs.models import Job
 from modelpilot.jobs.submit import Order, submit
 
 T = TypeVar("T")

@@ -1,6 +1,7 @@
 """Speech: the native route with its poll route, and OpenAI's /audio/speech."""
 
 import base64
+import uuid
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
@@ -15,9 +16,8 @@ from modelpilot.errors import ApiError
 from modelpilot.fleet.catalog import cards
 from modelpilot.hop import hop
 from modelpilot.jobs import storage
-from modelpilot.jobs.follow import TICK, reader
 from modelpilot.jobs.ids import spell
-from modelpilot.jobs.models import Job, new_id
+from modelpilot.jobs.models import Job
 
 router = Router(tags=["Audio"])
 openai_router = Router(tags=["OpenAI-compatible"])
@@ -87,11 +87,8 @@ def first_output(job: Job) -> bytes:
 async def create_speech(request: HttpRequest, body: SpeechBody) -> HttpResponseBase:
     """Speak a text; the answer is the audio file itself."""
     check_voice(body.model, body.voice)
-    job = new_id()
-    subscription = reader().subscribe(job, watched=True)
     placed = await ordering.place(
         request,
-        job=job,
         route="audio/speech",
         kind=Kind.AUDIO,
         permission="proxy",
@@ -99,17 +96,19 @@ async def create_speech(request: HttpRequest, body: SpeechBody) -> HttpResponseB
         body=body.request(),
         watched=True,
     )
-    if placed.earlier:
-        subscription = reader().subscribe(placed.id)
-        subscription.push([TICK])
-    row = await waiting.finished_or_cancelled(subscription, placed.id)
-    if row.state != Job.State.SUCCEEDED:
-        raise waiting.job_error(row)
-    response = HttpResponse(
-        await hop(first_output, row), content_type=row.outputs.all()[0].media_type
-    )
-    response.headers["x-modelpilot-job-id"] = str(row.id)
-    response.headers["x-modelpilot-cost"] = str(usd(row.cost))
+    await waiting.finished_or_cancelled(placed.subscription)
+    response = await hop(spoken, placed.id)
     if placed.earlier:
         response.headers["Idempotent-Replayed"] = "true"
+    return response
+
+
+def spoken(job_id: uuid.UUID) -> HttpResponseBase:
+    """The audio file of a job that has ended; ApiError where there is none."""
+    job = waiting.read(job_id)
+    if job.state != Job.State.SUCCEEDED:
+        raise waiting.job_error(job.error)
+    response = HttpResponse(first_output(job), content_type=job.outputs.all()[0].media_type)
+    response.headers["x-modelpilot-job-id"] = str(job.id)
+    response.headers["x-modelpilot-cost"] = str(usd(job.cost))
     return response

@@ -1,6 +1,7 @@
 """POST /chat/completions, whole and streamed, in the shapes of the OpenAI SDKs."""
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -16,9 +17,9 @@ from modelpilot.api.jobs import accepted
 from modelpilot.api.ordering import Placed
 from modelpilot.api.schemas import ChatBody
 from modelpilot.hop import hop
-from modelpilot.jobs.follow import TICK, Subscription, reader
-from modelpilot.jobs.ids import spell
-from modelpilot.jobs.models import Job, new_id
+from modelpilot.jobs import outcome
+from modelpilot.jobs.ids import created, spell
+from modelpilot.jobs.outcome import Outcome
 
 router = Router(tags=["OpenAI-compatible"])
 
@@ -33,12 +34,8 @@ async def create_chat_completion(request: HttpRequest, body: ChatBody) -> HttpRe
     """Continue a conversation. With `stream: true` the answer comes as Server-Sent Events, and
     with the header `Prefer: respond-async` as a job to look at later."""
     later = waiting.prefers_async(request)
-    job = new_id()
-    # Before the job exists, so that none of its events can be missed.
-    subscription = reader().subscribe(job, watched=not later)
     placed = await ordering.place(
         request,
-        job=job,
         route="chat/completions",
         kind=Kind.TEXT,
         permission="proxy",
@@ -49,30 +46,22 @@ async def create_chat_completion(request: HttpRequest, body: ChatBody) -> HttpRe
     )
     if later:
         response = await hop(accepted, request, placed.id)
+    elif body.stream:
+        response = await stream(placed, body)
     else:
-        response = await answer(subscription, placed, body)
+        await waiting.finished_or_cancelled(placed.subscription)
+        response = completion(await hop(outcome.read, placed.id))
     if placed.earlier:
         response.headers["Idempotent-Replayed"] = "true"
     return response
 
 
-async def answer(subscription: Subscription, placed: Placed, body: ChatBody) -> HttpResponseBase:
-    if placed.earlier:
-        # It may be over, and its events forgotten: look at the row first.
-        subscription = reader().subscribe(placed.id)
-        subscription.push([TICK])
-    if body.stream:
-        return await stream(subscription, body)
-    return completion(await waiting.finished_or_cancelled(subscription, placed.id))
-
-
-def completion(job: Job) -> HttpResponseBase:
+def completion(job: Outcome) -> HttpResponseBase:
     """The whole answer; ApiError for a job that did not succeed."""
-    if job.state != Job.State.SUCCEEDED:
-        raise waiting.job_error(job)
-    result: dict[str, Any] = job.result or {}
+    if not job.succeeded:
+        raise waiting.job_error(job.error)
     answer = {
-        **head(job, "chat.completion"),
+        **head("chat.completion", job.id, job.model, job.deployment),
         "choices": [
             {
                 "index": choice["index"],
@@ -80,25 +69,25 @@ def completion(job: Job) -> HttpResponseBase:
                 "logprobs": None,
                 "finish_reason": choice["finish_reason"],
             }
-            for choice in result["choices"]
+            for choice in job.result["choices"]
         ],
-        "usage": result["usage"],
+        "usage": job.result["usage"],
         "x_modelpilot": particulars(job),
     }
     return HttpResponse(orjson.dumps(answer), content_type="application/json")
 
 
-def head(job: Job, kind: str) -> dict[str, Any]:
+def head(kind: str, job: uuid.UUID, model: str, deployment: str) -> dict[str, Any]:
     return {
-        "id": spell("chatcmpl-", job.id),
+        "id": spell("chatcmpl-", job),
         "object": kind,
-        "created": int(job.created_at.timestamp()),
-        "model": job.model,
-        "system_fingerprint": f"modelpilot-{job.deployment}",
+        "created": created(job),
+        "model": model,
+        "system_fingerprint": f"modelpilot-{deployment}",
     }
 
 
-def particulars(job: Job) -> dict[str, Any]:
+def particulars(job: Outcome) -> dict[str, Any]:
     """What we add to OpenAI's answer."""
     finished = job.finished_at or job.created_at
     return {
@@ -111,19 +100,18 @@ def particulars(job: Job) -> dict[str, Any]:
     }
 
 
-async def stream(subscription: Subscription, body: ChatBody) -> HttpResponseBase:
+async def stream(placed: Placed, body: ChatBody) -> HttpResponseBase:
     """Begin a stream, unless the job fails before there is anything to send."""
-    job = subscription.job
     try:
-        over = await waiting.over_already(subscription, job, BEGIN_S)
-        row = await hop(waiting.read, job)
+        over = await waiting.over_already(placed.subscription, BEGIN_S)
+        ended = await hop(outcome.read, placed.id) if over else None
     except asyncio.CancelledError:
-        waiting.cancel_detached(job)
+        waiting.cancel_detached(placed.id)
         raise
-    if over and row.state == Job.State.FAILED:
-        raise waiting.job_error(row)
+    if ended is not None and not ended.succeeded:
+        raise waiting.job_error(ended.error)
     response = StreamingHttpResponse(
-        Chunks(subscription, row, body).encoded(), content_type="text/event-stream; charset=utf-8"
+        Chunks(placed, body).encoded(), content_type="text/event-stream; charset=utf-8"
     )
     response.headers["Cache-Control"] = "no-cache"
     response.headers["X-Accel-Buffering"] = "no"
@@ -133,10 +121,11 @@ async def stream(subscription: Subscription, body: ChatBody) -> HttpResponseBase
 class Chunks:
     """One streamed completion: what has been sent, and how to say the rest."""
 
-    def __init__(self, subscription: Subscription, job: Job, body: ChatBody) -> None:
-        self.subscription = subscription
-        self.job = job
-        self.head = head(job, "chat.completion.chunk")
+    def __init__(self, placed: Placed, body: ChatBody) -> None:
+        self.subscription = placed.subscription
+        self.job = placed.id
+        serving = placed.serving
+        self.head = head("chat.completion.chunk", self.job, serving.model, serving.id)
         self.choices = body.n or 1
         self.include_usage = bool(body.stream_options and body.stream_options.include_usage)
         if self.include_usage:
@@ -149,7 +138,7 @@ class Chunks:
         """Server-Sent Events. A client that stops reading cancels the job."""
         over = False
         try:
-            async for event in waiting.events(self.subscription, self.job.id):
+            async for event in waiting.events(self.subscription):
                 match event["type"]:
                     case "delta":
                         for chunk in self.delta(event["index"], event["offset"], event["text"]):
@@ -157,11 +146,11 @@ class Chunks:
                     case "tick":
                         yield await hop(self.comment)
             over = True
-            for chunk in self.ending(await hop(waiting.read, self.job.id)):
+            for chunk in self.ending(await hop(outcome.read, self.job)):
                 yield chunk
         finally:
             if not over:
-                waiting.cancel_detached(self.job.id)
+                waiting.cancel_detached(self.job)
 
     def delta(self, index: int, offset: int, text: str) -> list[bytes]:
         """The part of a delta that was not sent before."""
@@ -180,20 +169,19 @@ class Chunks:
             self.chunk({"role": "assistant", "content": ""}, index) for index in range(self.choices)
         ]
 
-    def ending(self, job: Job) -> list[bytes]:
+    def ending(self, job: Outcome) -> list[bytes]:
         """What remains once the job has ended: the row has the last word."""
-        if job.state != Job.State.SUCCEEDED:
-            return [data(waiting.job_error(job).body())]
-        result: dict[str, Any] = job.result or {}
+        if not job.succeeded:
+            return [data(waiting.job_error(job.error).body())]
         chunks = self.opening()
-        for choice in result["choices"]:
+        for choice in job.result["choices"]:
             index = choice["index"]
             chunks += self.delta(index, 0, choice["text"])
             chunks.append(
                 self.chunk({}, index, choice["finish_reason"], x_modelpilot=particulars(job))
             )
         if self.include_usage:
-            chunks.append(data({**self.head, "choices": [], "usage": result["usage"]}))
+            chunks.append(data({**self.head, "choices": [], "usage": job.result["usage"]}))
         return [*chunks, DONE]
 
     def chunk(
@@ -209,7 +197,7 @@ class Chunks:
 
     def comment(self) -> bytes:
         """A comment line that keeps the connection open and says what it waits for."""
-        outlook = waiting.outlook(waiting.read(self.job.id))
+        outlook = waiting.outlook(waiting.read(self.job))
         place = f", position {outlook.queue_position}" if outlook.queue_position else ""
         return f": {outlook.phase}{place}\n\n".encode()
 

@@ -117,7 +117,7 @@ def job_body(request: HttpRequest, job: Job) -> dict[str, Any]:
             for output in job.outputs.all()
         ],
         "result": job.result if job.kind == Kind.TEXT else None,
-        "error": waiting.job_error(job).body()["error"] if job.error else None,
+        "error": waiting.job_error(job.error).body()["error"] if job.error else None,
         "request": job.request,
     }
 

@@ -1,5 +1,6 @@
 """What all /generate routes share: a wait, then the result or a poll URL; and polling."""
 
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -10,9 +11,8 @@ from inference.types import Kind
 from modelpilot.api import ordering, waiting
 from modelpilot.api.jobs import find
 from modelpilot.hop import hop
-from modelpilot.jobs.follow import TICK, reader
 from modelpilot.jobs.ids import spell
-from modelpilot.jobs.models import Job, new_id
+from modelpilot.jobs.models import Job
 
 # The original asks clients to poll every 10 seconds.
 RETRY_AFTER_S = 10
@@ -31,27 +31,25 @@ async def generate(
     shape: Shape,
 ) -> HttpResponseBase:
     """Record a job and wait for it as long as the client likes; leaving does not cancel it."""
-    job = new_id()
-    subscription = reader().subscribe(job)
     placed = await ordering.place(
-        request, job=job, route=route, kind=kind, permission="generate", model=model, body=body
+        request, route=route, kind=kind, permission="generate", model=model, body=body
     )
-    if placed.earlier:
-        subscription = reader().subscribe(placed.id)
-        subscription.push([TICK])
-    row = await waiting.finished(subscription, placed.id, wait_s)
-    if row is None:
-        response = await hop(accepted, placed.id, route)
-    elif row.state != Job.State.SUCCEEDED:
-        raise waiting.job_error(row)
-    else:
-        response = JsonResponse(await hop(shape, row))
+    over = await waiting.finished(placed.subscription, wait_s)
+    response = await hop(finished if over else accepted, placed.id, route, shape)
     if placed.earlier:
         response.headers["Idempotent-Replayed"] = "true"
     return response
 
 
-def accepted(job_id: Any, route: str) -> HttpResponseBase:
+def finished(job_id: uuid.UUID, route: str, shape: Shape) -> HttpResponseBase:
+    """200, or the error of a job that did not succeed."""
+    job = waiting.read(job_id)
+    if job.state != Job.State.SUCCEEDED:
+        raise waiting.job_error(job.error)
+    return JsonResponse(shape(job))
+
+
+def accepted(job_id: uuid.UUID, route: str, shape: Shape) -> HttpResponseBase:
     """202, as the original answers a cold start."""
     job = waiting.read(job_id)
     outlook = waiting.outlook(job)
@@ -93,7 +91,7 @@ def status_now(request: HttpRequest, job_id: str, kind: Kind, shape: Shape) -> H
                 "status": job.state,
                 "state": job.state,
                 "cost": usd(job.cost),
-                "error": waiting.job_error(job).body()["error"],
+                "error": waiting.job_error(job.error).body()["error"],
             }
         )
     outlook = waiting.outlook(job)

@@ -17,6 +17,8 @@ from modelpilot.fleet import deployments
 from modelpilot.fleet.catalog import cards
 from modelpilot.fleet.deployments import Serving
 from modelpilot.hop import hop
+from modelpilot.jobs.follow import TICK, Subscription, reader
+from modelpilot.jobs.ids import new_id
 from modelpilot.jobs.submit import Order, submit
 
 USES = {
@@ -30,9 +32,10 @@ ARTICLES = {Kind.TEXT: "a", Kind.AUDIO: "an", Kind.IMAGE: "an", Kind.VIDEO: "a"}
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A recorded job; `earlier` if the idempotency key had made it before."""
+    """A recorded job and its events; `earlier` if the idempotency key had made it before."""
 
     id: uuid.UUID
+    subscription: Subscription
     card: Card
     serving: Serving
     earlier: bool
@@ -41,7 +44,6 @@ class Placed:
 async def place(
     request: HttpRequest,
     *,
-    job: uuid.UUID,
     route: str,
     kind: Kind,
     permission: str,
@@ -50,13 +52,16 @@ async def place(
     stream: bool = False,
     watched: bool = False,
 ) -> Placed:
-    """Record a job under the id `job` and ring for it.
+    """Record a job, ring for it, and follow it from its first event.
 
     Raises ApiError in the contract's order: `invalid_model_type`, `model_not_found`,
     `model_not_available`, `insufficient_quota`; nothing is written then.
     """
     principal = principal_of(request)
     found = find_card(principal, model, kind)
+    # Followed before it exists, so that none of its events can be missed.
+    job = new_id()
+    subscription = reader().subscribe(job, watched=watched)
     idempotency_key = idempotency_key_of(request)
 
     def accept() -> tuple[Card, Serving, uuid.UUID]:
@@ -84,7 +89,11 @@ async def place(
     card, serving, accepted = await hop(accept)
     if accepted == job:
         bells.ring(card.id, serving.pods)
-    return Placed(accepted, card, serving, earlier=accepted != job)
+    else:
+        # It may be over, and its events forgotten: look at the row first.
+        subscription = reader().subscribe(accepted)
+        subscription.push([TICK])
+    return Placed(accepted, subscription, card, serving, earlier=accepted != job)
 
 
 def find_card(principal: Principal, model: str, kind: Kind) -> Card | None:

@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 from django.http import HttpRequest
 
@@ -36,14 +37,14 @@ def prefers_async(request: HttpRequest) -> bool:
     return bool(re.search(r"(^|[,\s])respond-async\b", request.headers.get("Prefer", "")))
 
 
-async def events(subscription: Subscription, job: uuid.UUID) -> AsyncIterator[Event]:
+async def events(subscription: Subscription) -> AsyncIterator[Event]:
     """The job's events up to its end, with a `tick` every few seconds without one.
 
     The row is asked on each tick, so an event that was lost delays the end, no more.
     """
     while True:
         event = await subscription.get()
-        if event == TICK and await hop(is_over, job):
+        if event == TICK and await hop(is_over, subscription.job):
             event = END
         yield event
         if event == END:
@@ -55,7 +56,7 @@ def is_over(job: uuid.UUID) -> bool:
     return state not in (Job.State.QUEUED, Job.State.RUNNING)
 
 
-async def over_already(subscription: Subscription, job: uuid.UUID, wait_s: float) -> bool:
+async def over_already(subscription: Subscription, wait_s: float) -> bool:
     """Whether the job ends within `wait_s` without having produced anything before."""
     try:
         async with asyncio.timeout(wait_s):
@@ -64,21 +65,21 @@ async def over_already(subscription: Subscription, job: uuid.UUID, wait_s: float
                 if subscription.events[0] != TICK:
                     return subscription.events[0] == END
                 subscription.events.popleft()
-                if await hop(is_over, job):
+                if await hop(is_over, subscription.job):
                     subscription.push([END])
     except TimeoutError:
         return False
 
 
-async def finished(subscription: Subscription, job: uuid.UUID, wait_s: float) -> Job | None:
-    """The job's row once it has ended; None if that takes longer than `wait_s`."""
+async def finished(subscription: Subscription, wait_s: float) -> bool:
+    """Whether the job ends within `wait_s`."""
     try:
         async with asyncio.timeout(wait_s):
-            async for _ in events(subscription, job):
+            async for _ in events(subscription):
                 pass
     except TimeoutError:
-        return None
-    return await hop(read, job)
+        return False
+    return True
 
 
 def read(job: uuid.UUID) -> Job:
@@ -96,15 +97,15 @@ def cancel_detached(job: uuid.UUID) -> None:
     task.add_done_callback(detached.discard)
 
 
-async def finished_or_cancelled(subscription: Subscription, job: uuid.UUID) -> Job:
+async def finished_or_cancelled(subscription: Subscription) -> None:
     """Wait as OpenAI routes do: a client that goes, or the end of patience, cancels the job."""
     try:
-        row = await finished(subscription, job, OPENAI_WAIT_S)
+        over = await finished(subscription, OPENAI_WAIT_S)
     except asyncio.CancelledError:
-        cancel_detached(job)
+        cancel_detached(subscription.job)
         raise
-    if row is None:
-        await hop(cancel, job)
+    if not over:
+        await hop(cancel, subscription.job)
         raise ApiError(
             503,
             "timeout",
@@ -112,12 +113,11 @@ async def finished_or_cancelled(subscription: Subscription, job: uuid.UUID) -> J
             type="server_error",
             headers={"Retry-After": "30"},
         )
-    return row
 
 
-def job_error(job: Job) -> ApiError:
-    """The answer of a waiting route to a job that did not succeed."""
-    error = dict(job.error or {})
+def job_error(error: dict[str, Any] | None) -> ApiError:
+    """The answer of a waiting route to a job that did not succeed, from its row's `error`."""
+    error = dict(error or {})
     status = error.pop("status", 500)
     return ApiError(
         status,

@@ -94,10 +94,14 @@ class Pod:
     def hear_bells(self) -> None:
         """Run the Celery worker in this thread. One thread is enough: it only listens."""
         app.task(name=doorbell.TASK)(self.drain_safely)
+        # Taking bells ahead is harmless, as they carry nothing. Without, kombu stops listening
+        # while a bell is answered, and sleeps up to a second before it listens again.
+        app.conf.worker_disable_prefetch = False
         worker = app.Worker(
             queues=[doorbell.queue(self.card.id)],
             pool="threads",
             concurrency=1,
+            prefetch_multiplier=0,
             hostname=f"pod-{self.id}@%h",
             loglevel="WARNING",
             without_gossip=True,

@@ -1,8 +1,19 @@
-"""The spellings of a job's one id: `chatcmpl-…`, `gen_…`, `sync-…`, `vid_…`, `run-…`, or bare."""
+"""A job's one id, and its spellings: `chatcmpl-…`, `gen_…`, `sync-…`, `vid_…`, `run-…`, or bare."""
 
+import os
+import time
 import uuid
 
 PREFIXES = ("chatcmpl-", "gen_", "sync-", "vid_", "run-")
+
+
+def new_id() -> uuid.UUID:
+    """A random id that sorts by time (UUIDv7, RFC 9562), so that listing needs no other index."""
+    milliseconds = time.time_ns() // 1_000_000
+    value = bytearray(milliseconds.to_bytes(6, "big") + os.urandom(10))
+    value[6] = value[6] & 0x0F | 0x70
+    value[8] = value[8] & 0x3F | 0x80
+    return uuid.UUID(bytes=bytes(value))
 
 
 def spell(prefix: str, job_id: uuid.UUID) -> str:
@@ -17,3 +28,8 @@ def parse(text: str) -> uuid.UUID | None:
         return uuid.UUID(hex=text)
     except ValueError:
         return None
+
+
+def created(job: uuid.UUID) -> int:
+    """When the id was made, in Unix seconds: a UUIDv7 begins with its milliseconds."""
+    return int.from_bytes(job.bytes[:6], "big") // 1000

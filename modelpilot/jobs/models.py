@@ -7,8 +7,6 @@
 A queued job can also be cancelled, or fail at its deadline, without ever running.
 """
 
-import os
-import time
 import uuid
 
 from django.conf import settings
@@ -16,15 +14,7 @@ from django.db import models
 from django.db.models.functions import Now
 
 from billing.models import Transfer
-
-
-def new_id() -> uuid.UUID:
-    """A random id that sorts by time (UUIDv7, RFC 9562), so that listing needs no other index."""
-    milliseconds = time.time_ns() // 1_000_000
-    value = bytearray(milliseconds.to_bytes(6, "big") + os.urandom(10))
-    value[6] = value[6] & 0x0F | 0x70
-    value[8] = value[8] & 0x3F | 0x80
-    return uuid.UUID(bytes=bytes(value))
+from modelpilot.jobs.ids import new_id
 
 
 class Job(models.Model):

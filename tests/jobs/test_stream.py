@@ -10,7 +10,7 @@ from redis import Redis
 
 from modelpilot.jobs import stream, valkey
 from modelpilot.jobs.follow import Reader, Subscription
-from modelpilot.jobs.models import new_id
+from modelpilot.jobs.ids import new_id
 from modelpilot.jobs.stream import END, RESTART, Channel, Event, Publisher
 
 

@@ -21,7 +21,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Job',
             fields=[
-                ('id', models.UUIDField(default=modelpilot.jobs.models.new_id, primary_key=True, serialize=False)),
+                ('id', models.UUIDField(default=modelpilot.jobs.ids.new_id, primary_key=True, serialize=False)),
                 ('permission', models.CharField(max_length=20)),
                 ('route', models.CharField(max_length=40)),
                 ('request_id', models.CharField(max_length=100)),
