@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint format bench chaos lock
+.PHONY: help run demo test lint format bench lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,9 +34,6 @@ format: $(INSTALLED) ## Format the code
 
 bench: $(INSTALLED) ## Measure this machine
 	@exec $(BIN)/python -m benchmarks.bench
-
-chaos: $(INSTALLED) ## Kill everything at random and prove that no job and no cent is lost
-	@exec $(BIN)/python -m benchmarks.chaos
 
 lock: $(INSTALLED) ## Pin every dependency anew in requirements.lock
 	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet pyproject.toml \

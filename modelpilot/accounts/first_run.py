@@ -20,14 +20,23 @@ CREDIT = micros("10")
 
 @dataclass(frozen=True, slots=True)
 class FirstRun:
-    key: str
+    """`key` is set when the account was made just now: it can't be shown again."""
+
+    key: str | None
     setup_url: str
 
 
 def first_run() -> FirstRun | None:
-    """Make the operator's account, its key and its link; None where there are users already."""
+    """Make the operator's account and key, and the link that finishes the account.
+
+    None once it is finished, or where another operator was made by command.
+    """
     with transaction.atomic():
-        if User.objects.exists():
+        operators = User.objects.filter(is_staff=True)
+        unfinished = operators.filter(email=EMAIL).first()
+        if unfinished is not None and not unfinished.has_usable_password():
+            return FirstRun(None, setup_url(unfinished))
+        if operators.exists():
             return None
         operator = User.objects.create_superuser(EMAIL, can_deploy=True)
         ledger.grant(operator.id, CREDIT, ref="first-run", reason="first run")
@@ -35,6 +44,7 @@ def first_run() -> FirstRun | None:
 
 
 def setup_url(operator: User) -> str:
+    """Where the operator sets e-mail and password; it works until that is done."""
     base = settings.PUBLIC_URL or f"http://{settings.HOST}:{settings.PORT}"
     return f"{base}/setup/{signing.dumps(operator.id, salt=SALT)}"
 

@@ -58,6 +58,7 @@ class Pod:
         self.draining = False
         self.parent = os.getppid()
         self.run_seconds: float | None = None
+        self.downloaded_at = time.monotonic()
         self.engine: Engine
 
     # Starting
@@ -75,7 +76,11 @@ class Pod:
         log.info("%s is ready after %.1f s, %d MB.", self.card.id, seconds, resident_mb())
 
     def downloaded(self, fraction: float) -> None:
+        """Say how far the download is; the jobs that wait for it are not late meanwhile."""
         self.set(phase=PodRow.Phase.DOWNLOADING, progress=fraction)
+        now = time.monotonic()
+        lease.postpone_deadlines(self.card.id, now - self.downloaded_at)
+        self.downloaded_at = now
 
     def set(self, **fields: Any) -> None:
         self.row.update(heartbeat_at=Now(), **fields)

@@ -6,10 +6,12 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
+from django.db.models import F
 from psycopg.types.json import Jsonb
 
 from modelpilot.jobs import sql
@@ -63,6 +65,12 @@ def claim(model: str, pod: uuid.UUID, limit: int) -> list[Claim]:
 def from_json(value: Any) -> Any:
     """A jsonb column as a raw cursor returns it (Django leaves it as text)."""
     return json.loads(value) if isinstance(value, str) else value
+
+
+def postpone_deadlines(model: str, seconds: float) -> None:
+    """Give the model's waiting jobs this much longer."""
+    waiting = Job.objects.filter(state=Job.State.QUEUED, model=model)
+    waiting.update(deadline_at=F("deadline_at") + timedelta(seconds=seconds))
 
 
 def renew(claims: dict[uuid.UUID, int]) -> dict[uuid.UUID, bool]:

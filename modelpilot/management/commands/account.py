@@ -3,6 +3,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from django.core.exceptions import ValidationError
+from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.validators import validate_email
 
@@ -27,6 +28,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         permissions = self.permissions(options["permissions"])
+        # It may be the first thing that anybody does with this data directory.
+        call_command("migrate", verbosity=0, interactive=False)
         credit = self.credit(options["credit"])
         user = self.account(options["email"].lower(), options["staff"])
         if credit:

@@ -41,8 +41,6 @@ HOUSEKEEPING = (
     "-m celery --quiet -A modelpilot.celery worker -B -P threads -c 2 -Q housekeeping -l WARNING "
     "--without-gossip --without-mingle --without-heartbeat -n housekeeping@%h"
 ).split()
-# In a container root is usual, and our messages carry no code (JSON only).
-QUIETLY_AS_ROOT = ["-W", "ignore:You're running the worker with superuser"]
 
 
 class Stopped(BaseException):
@@ -173,6 +171,9 @@ class Command(BaseCommand):
 
     def welcome(self, welcome: FirstRun) -> None:
         """The operator's key, shown once: on a terminal, or in a file only its owner reads."""
+        if welcome.key is None:
+            self.say(f"The operator's e-mail and password are not set yet: {welcome.setup_url}")
+            return
         key = f"Its key, shown only now: {welcome.key}"
         if not sys.stderr.isatty():
             path = settings.DATA / "operator-key"
