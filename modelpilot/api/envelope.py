@@ -88,8 +88,9 @@ def http_error(error: HttpError) -> ApiError:
 def invalid(errors: list[dict[str, Any]]) -> ApiError:
     """The first of pydantic's findings, naming the field and what it must be."""
     first = errors[0]
-    # ninja puts the source and the parameter's name first: ("body", "body", "messages", 0).
-    path = [str(part) for part in first["loc"][2:] if not str(part).startswith("function-")]
+    # ninja puts the source first, and a body's own name: ("body", "body", "messages", 0).
+    source, *rest = first["loc"]
+    path = [str(part) for part in (rest[1:] if source == "body" else rest)]
     param = ".".join(path) or None
     codes = {"missing": "missing_required_parameter", "extra_forbidden": "unknown_parameter"}
     what = {
