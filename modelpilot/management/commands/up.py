@@ -53,7 +53,6 @@ def children() -> list[Child]:
         "web": [*WEB, "--host", settings.HOST, "--port", str(settings.PORT)],
         "node": ["manage.py", "node"],
         "housekeeping": [
-            *QUIETLY_AS_ROOT,
             *HOUSEKEEPING,
             "-s",
             str(settings.DATA / "run" / "beat"),
