@@ -4,17 +4,17 @@ The same admission through the ORM costs six times the time and fifteen times th
 and a hold must be in one transaction with the job that it pays for.
 """
 
-# Sets %(price)s aside for %(ref)s: `hold` has one row, or none when the money is short.
+# Sets `price` aside for `ref`: `hold` has one row, or none when the money is short.
 # The conditional UPDATE is the admission: two requests can't both see the last dollar.
 HOLD = """
 funds AS (
-    UPDATE billing_account SET debits_pending = debits_pending + %(price)s
-    WHERE owner_id = %(owner)s AND code = 'user' AND %(price)s > 0
-      AND credits_posted - debits_posted - debits_pending >= %(price)s
+    UPDATE billing_account SET debits_pending = debits_pending + %(price)s::bigint
+    WHERE owner_id = %(owner)s::bigint AND code = 'user' AND %(price)s::bigint > 0
+      AND credits_posted - debits_posted - debits_pending >= %(price)s::bigint
     RETURNING id
 ), hold AS (
     INSERT INTO billing_transfer (debit_id, credit_id, amount, code, ref, kind)
-    SELECT funds.id, revenue.id, %(price)s, 'hold', %(ref)s, 'pending'
+    SELECT funds.id, revenue.id, %(price)s::bigint, 'hold', %(ref)s::text, 'pending'
     FROM funds, billing_account revenue
     WHERE revenue.code = 'revenue' AND revenue.owner_id IS NULL
     RETURNING id

@@ -152,6 +152,8 @@ def database(url: str) -> dict[str, object]:
             **options,
             "pool": {"min_size": 1, "max_size": 8, "timeout": 10},
             "connect_timeout": 5,
+            # Lets modelpilot.prepared prepare; Django itself never does.
+            "prepare_threshold": 5,
         },
     }
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.conf import settings
-from django.db import connection
 from django.utils import timezone
 
+from modelpilot import prepared
 from modelpilot.accounts.models import ApiKey, Permission, User
 
 PREFIX = "mp_live_"
@@ -90,14 +90,12 @@ def authenticate(key: str) -> Principal | None:
     """The principal of a live key of an active user, else None. One statement."""
     if not well_formed(key):
         return None
-    with connection.cursor() as cursor:
-        cursor.execute(AUTHENTICATE, [digest(key)])
-        row = cursor.fetchone()
-        if row is None:
-            return None
-        key_id, user_id, permissions, models, can_deploy, unused_lately = row
-        if unused_lately:
-            cursor.execute(MARK_USED, [key_id])
+    rows = prepared.run(AUTHENTICATE, {"digest": digest(key)})
+    if not rows:
+        return None
+    key_id, user_id, permissions, models, can_deploy, unused_lately = rows[0]
+    if unused_lately:
+        prepared.run(MARK_USED, {"id": key_id})
     return Principal(
         user_id,
         key_id,
@@ -112,14 +110,14 @@ SELECT key.id, key.user_id, key.permissions, key.allowed_models,
        owner.is_staff OR owner.can_deploy,
        key.last_used_at IS NULL OR key.last_used_at < now() - interval '1 minute'
 FROM accounts_apikey key JOIN accounts_user owner ON owner.id = key.user_id
-WHERE key.digest = %s AND owner.is_active AND key.revoked_at IS NULL
+WHERE key.digest = %(digest)s::bytea AND owner.is_active AND key.revoked_at IS NULL
   AND (key.expires_at IS NULL OR key.expires_at > now())
 """
 
 # At most one write a minute and key; a second writer in that minute changes nothing.
 MARK_USED = """
 UPDATE accounts_apikey SET last_used_at = now()
-WHERE id = %s AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')
+WHERE id = %(id)s::bigint AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')
 """
 
 

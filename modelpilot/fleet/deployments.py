@@ -5,13 +5,13 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import connection
 from django.db.models import F, Value
 from django.db.models.functions import Coalesce, Now
 
 from inference import engines, weights
 from inference.catalog import Card
 from inference.errors import InferenceError
+from modelpilot import prepared
 from modelpilot.errors import ApiError
 from modelpilot.fleet import machine
 from modelpilot.fleet.catalog import cards
@@ -113,16 +113,13 @@ LEFT JOIN LATERAL (
 
 def serving(model: str) -> Serving | None:
     """The deployment of a model, with the state of its pods, in one statement."""
-    with connection.cursor() as cursor:
-        cursor.execute(SERVING + "WHERE deployment.model = %s", [model])
-        row = cursor.fetchone()
-    return None if row is None else Serving(*row)
+    rows = prepared.run(SERVING + "WHERE deployment.model = %(model)s::text", {"model": model})
+    return Serving(*rows[0]) if rows else None
 
 
 def all_serving() -> list[Serving]:
-    with connection.cursor() as cursor:
-        cursor.execute(SERVING + "ORDER BY deployment.model")
-        return [Serving(*row) for row in cursor.fetchall()]
+    rows = prepared.run(SERVING + "ORDER BY deployment.model", {})
+    return [Serving(*row) for row in rows]
 
 
 def record_load(deployment_id: str, seconds: float) -> None:

@@ -14,6 +14,7 @@ from django.db import InterfaceError, OperationalError, connection
 from django.db.models import F
 from psycopg.types.json import Jsonb
 
+from modelpilot import prepared
 from modelpilot.jobs import sql
 from modelpilot.jobs.models import Job
 
@@ -38,12 +39,10 @@ class Claim:
 
 def claim(model: str, pod: uuid.UUID, limit: int) -> list[Claim]:
     """Take up to `limit` of the model's waiting jobs, fairest first."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            sql.CLAIM,
-            {"model": model, "pod": pod, "limit": limit, "lease_s": settings.LEASE_S},
-        )
-        rows = cursor.fetchall()
+    rows = prepared.run(
+        sql.CLAIM,
+        {"model": model, "pod": pod, "limit": limit, "lease_s": settings.LEASE_S},
+    )
     claims = [
         Claim(
             id=row[0],
@@ -79,16 +78,11 @@ def renew(claims: dict[uuid.UUID, int]) -> dict[uuid.UUID, bool]:
     Returns `{job: cancel requested}` for those that are still ours; the work on any
     other must stop at once.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            sql.RENEW,
-            {
-                "ids": list(claims),
-                "attempts": list(claims.values()),
-                "lease_s": settings.LEASE_S,
-            },
-        )
-        return {job: cancel for job, _, cancel in cursor.fetchall()}
+    rows = prepared.run(
+        sql.RENEW,
+        {"ids": list(claims), "attempts": list(claims.values()), "lease_s": settings.LEASE_S},
+    )
+    return {job: cancel for job, _, cancel in rows}
 
 
 def finish(
@@ -140,10 +134,8 @@ def conclude_if(
         "error": None if error is None else Jsonb(error),
         "outputs": Jsonb(outputs or []),
     }
-    with connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
-        row = cursor.fetchone()
-    return None if row is None else int(row[0])
+    rows = prepared.run(statement, parameters)
+    return int(rows[0][0]) if rows else None
 
 
 def retrying(function: Callable[[], bool], patience_s: float = 60.0) -> bool:

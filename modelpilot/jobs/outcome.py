@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import connection
-
+from modelpilot import prepared
 from modelpilot.jobs.models import Job
 
 
@@ -32,13 +31,11 @@ class Outcome:
 
 READ = """
 SELECT id, model, deployment, state, cost, created_at, finished_at, result, error
-FROM jobs_job WHERE id = %s
+FROM jobs_job WHERE id = %(id)s::uuid
 """
 
 
 def read(job: uuid.UUID) -> Outcome:
-    with connection.cursor() as cursor:
-        cursor.execute(READ, [job])
-        row: tuple[Any, ...] = cursor.fetchone()
+    ((*plain, result, error),) = prepared.run(READ, {"id": job})
     # Django leaves jsonb as text.
-    return Outcome(*row[:7], json.loads(row[7] or "{}"), json.loads(row[8] or "{}"))
+    return Outcome(*plain, result=json.loads(result or "{}"), error=json.loads(error or "{}"))

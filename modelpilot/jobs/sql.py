@@ -1,7 +1,8 @@
 """The statements that move a job, one each for submit, claim, finish, cancel and renew.
 
 They are SQL, not ORM, because each must be one atomic step (money and job together,
-claim and fence together) and because they are most of what a request costs.
+claim and fence together) and because they are most of what a request costs (hence the
+casts, see modelpilot.prepared).
 Rows are locked in the order job, account, transfer; submit takes the account first but
 its job is new, so nobody can be waiting for it.
 """
@@ -17,31 +18,35 @@ WITH {billing.HOLD}
 INSERT INTO jobs_job (id, owner_id, permission, route, request_id, idempotency_key, body_digest,
                       kind, model, deployment, request, stream, watched, state, fair_tag,
                       attempt, deadline_at, price, cost, hold_id)
-SELECT %(id)s, %(owner)s, %(permission)s, %(route)s, %(request_id)s, %(idempotency_key)s,
-       %(body_digest)s, %(kind)s, %(model)s, %(deployment)s, %(request)s, %(stream)s,
-       %(watched)s, 'queued',
+SELECT %(id)s::uuid, %(owner)s::bigint, %(permission)s::text, %(route)s::text,
+       %(request_id)s::text, %(idempotency_key)s::text, %(body_digest)s::bytea,
+       %(kind)s::text, %(model)s::text, %(deployment)s::text, %(request)s::jsonb,
+       %(stream)s::boolean, %(watched)s::boolean, 'queued',
        GREATEST(
            COALESCE((SELECT min(fair_tag) FROM jobs_job
-                     WHERE state = 'queued' AND model = %(model)s), 0),
+                     WHERE state = 'queued' AND model = %(model)s::text), 0),
            COALESCE((SELECT max(fair_tag) + 1 FROM jobs_job
-                     WHERE state = 'queued' AND model = %(model)s
-                       AND owner_id = %(owner)s), 0)),
-       0, now() + make_interval(secs => %(deadline_s)s), %(price)s, 0, (SELECT id FROM hold)
-WHERE %(price)s = 0 OR EXISTS (SELECT 1 FROM hold)
+                     WHERE state = 'queued' AND model = %(model)s::text
+                       AND owner_id = %(owner)s::bigint), 0)),
+       0, now() + make_interval(secs => %(deadline_s)s::float8), %(price)s::bigint, 0,
+       (SELECT id FROM hold)
+WHERE %(price)s::bigint = 0 OR EXISTS (SELECT 1 FROM hold)
 RETURNING id
 """
 
 # The next runnable jobs of a model become this pod's. SKIP LOCKED: pods never wait for
-# each other's claims. The new attempt is the fence.
+# each other's claims. The new attempt is the fence. Of the jobs in their last attempt a pod
+# takes one at a time: one of them may be what has killed the pods before, and the others,
+# which only shared these, must not die with it again.
 CLAIM = """
 UPDATE jobs_job
-SET state = 'running', attempt = attempt + 1, pod = %(pod)s, started_at = now(),
-    lease_until = now() + make_interval(secs => %(lease_s)s)
+SET state = 'running', attempt = attempt + 1, pod = %(pod)s::uuid, started_at = now(),
+    lease_until = now() + make_interval(secs => %(lease_s)s::float8)
 WHERE id IN (
     SELECT id FROM jobs_job
-    WHERE state = 'queued' AND model = %(model)s
+    WHERE state = 'queued' AND model = %(model)s::text
     ORDER BY fair_tag, id
-    LIMIT %(limit)s
+    LIMIT %(limit)s::bigint
     FOR UPDATE SKIP LOCKED)
 RETURNING id, attempt, kind, request, price, stream, watched, request_id, created_at,
           EXTRACT(EPOCH FROM deadline_at - now())
@@ -50,7 +55,7 @@ RETURNING id, attempt, kind, request, price, stream, watched, request_id, create
 # Prolongs the leases of this pod's jobs. A job that is missing from the answer is no
 # longer ours. The database's clock decides, so pods' clocks may differ.
 RENEW = """
-UPDATE jobs_job SET lease_until = now() + make_interval(secs => %(lease_s)s)
+UPDATE jobs_job SET lease_until = now() + make_interval(secs => %(lease_s)s::float8)
 FROM unnest(%(ids)s::uuid[], %(attempts)s::int[]) AS mine (id, attempt)
 WHERE jobs_job.id = mine.id AND jobs_job.attempt = mine.attempt AND state = 'running'
 RETURNING jobs_job.id, jobs_job.attempt, cancel_requested_at IS NOT NULL
@@ -62,14 +67,15 @@ def conclude(condition: str) -> str:
     return f"""
 WITH done AS (
     UPDATE jobs_job
-    SET state = %(state)s, finished_at = now(), lease_until = NULL,
-        cost = LEAST(%(charge)s, price), result = %(result)s, error = %(error)s
-    WHERE id = %(id)s AND {condition}
+    SET state = %(state)s::text, finished_at = now(), lease_until = NULL,
+        cost = LEAST(%(charge)s::bigint, price),
+        result = %(result)s::jsonb, error = %(error)s::jsonb
+    WHERE id = %(id)s::uuid AND {condition}
     RETURNING id, hold_id, attempt, cost AS charge
 ), outputs AS (
     INSERT INTO jobs_output (id, job_id, name, media_type, bytes, path)
     SELECT output.id, done.id, output.name, output.media_type, output.bytes, output.path
-    FROM done, jsonb_to_recordset(%(outputs)s)
+    FROM done, jsonb_to_recordset(%(outputs)s::jsonb)
          AS output (id uuid, name text, media_type text, bytes bigint, path text)
 ), {billing.SETTLE}
 SELECT attempt, charge FROM done
@@ -77,21 +83,21 @@ SELECT attempt, charge FROM done
 
 
 # The pod's own finish: only while this attempt is still the running one.
-FINISH = conclude("state = 'running' AND attempt = %(attempt)s")
+FINISH = conclude("state = 'running' AND attempt = %(attempt)s::int")
 # The rescuer's: only if the lease is still over at this moment.
-GIVE_UP = conclude("state = 'running' AND attempt = %(attempt)s AND lease_until < now()")
+GIVE_UP = conclude("state = 'running' AND attempt = %(attempt)s::int AND lease_until < now()")
 # For a job that never ran.
 DROP = conclude("state = 'queued'")
 
 REQUEUE = """
 UPDATE jobs_job SET state = 'queued', lease_until = NULL, pod = NULL
-WHERE id = %(id)s AND state = 'running' AND attempt = %(attempt)s AND lease_until < now()
+WHERE id = %(id)s::uuid AND state = 'running' AND attempt = %(attempt)s::int AND lease_until < now()
 RETURNING attempt
 """
 
 REQUEST_CANCEL = """
 UPDATE jobs_job SET cancel_requested_at = COALESCE(cancel_requested_at, now())
-WHERE id = %(id)s AND state = 'running'
+WHERE id = %(id)s::uuid AND state = 'running'
 RETURNING pod
 """
 

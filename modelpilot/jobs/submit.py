@@ -6,12 +6,13 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import IntegrityError, connection
+from django.db import IntegrityError
 from django.utils import timezone
 from psycopg.types.json import Jsonb
 
 from billing import ledger
 from billing.money import usd
+from modelpilot import prepared
 from modelpilot.errors import ApiError
 from modelpilot.jobs import sql
 from modelpilot.jobs.models import Job
@@ -65,9 +66,7 @@ def insert(order: Order) -> bool:
         "request": Jsonb(order.request),
         "ref": str(order.id),
     }
-    with connection.cursor() as cursor:
-        cursor.execute(sql.SUBMIT, parameters)
-        return cursor.fetchone() is not None
+    return bool(prepared.run(sql.SUBMIT, parameters))
 
 
 def find_earlier(order: Order) -> uuid.UUID | None:
