@@ -1,6 +1,7 @@
 """A client that goes away stops its job, and pays for no more than it was given."""
 
 import time
+from typing import Any
 
 import pytest
 import requests
@@ -77,7 +78,7 @@ def impatient(
     caller: Caller,
     model: str = "",
     *,
-    body: dict[str, object] | None = None,
+    body: dict[str, Any] | None = None,
     path: str = "chat/completions",
     timeout_s: float = 0.7,
 ) -> None:

@@ -3,6 +3,7 @@
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -18,8 +19,12 @@ def asked(number: int) -> str:
 
 
 def spoken(caller: Caller, number: int) -> str:
-    schema = {"type": "object", "properties": {"said": {"const": asked(number)}}}
-    schema |= {"required": ["said"], "additionalProperties": False}
+    schema: dict[str, Any] = {
+        "type": "object",
+        "properties": {"said": {"const": asked(number)}},
+        "required": ["said"],
+        "additionalProperties": False,
+    }
     with caller.stream(
         f"Say {number}.",
         MODEL,
