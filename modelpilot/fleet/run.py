@@ -63,14 +63,7 @@ class Run:
         except Cancelled:
             self.conclude_stopped()
         except InferenceError as error:
-            self.fail(
-                {
-                    "code": error.code,
-                    "message": error.message,
-                    "param": error.param,
-                    "status": 400 if error.param or error.code in CLIENT_ERRORS else 500,
-                }
-            )
+            self.fail(self.explained(error))
         except Exception:
             log.exception("Job %s broke the engine.", self.claim.id)
             self.fail(BROKEN)
@@ -86,6 +79,18 @@ class Run:
             return
         data = {**result.data, "warnings": result.warnings}
         self.finish(Job.State.SUCCEEDED, charge=self.claim.price, result=data, outputs=outputs)
+
+    def explained(self, error: InferenceError) -> dict[str, Any]:
+        """What the client is told: why its request can't be answered, but not why we failed."""
+        if error.param or error.code in CLIENT_ERRORS:
+            return {
+                "code": error.code,
+                "message": error.message,
+                "param": error.param,
+                "status": 400,
+            }
+        log.error("Job %s failed: %s", self.claim.id, error.message)
+        return BROKEN
 
     def fail(self, error: dict[str, Any]) -> None:
         self.finish(Job.State.FAILED, charge=0, error=error)
