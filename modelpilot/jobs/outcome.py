@@ -36,6 +36,7 @@ FROM jobs_job WHERE id = %(id)s::uuid
 
 
 def read(job: uuid.UUID) -> Outcome:
-    ((*plain, result, error),) = prepared.run(READ, {"id": job})
+    (row,) = prepared.run(READ, {"id": job})
     # Django leaves jsonb as text.
-    return Outcome(*plain, result=json.loads(result or "{}"), error=json.loads(error or "{}"))
+    fields = [*row[:7], *(json.loads(text or "{}") for text in row[7:])]
+    return Outcome(*fields)
