@@ -17,7 +17,7 @@ SUBMIT = f"""
 WITH {billing.HOLD}
 INSERT INTO jobs_job (id, owner_id, permission, route, request_id, idempotency_key, body_digest,
                       kind, model, deployment, request, stream, watched, state, fair_tag,
-                      attempt, deadline_at, price, cost, hold_id)
+                      attempt, deadline_at, price, cost, hold_id, webhook)
 SELECT %(id)s::uuid, %(owner)s::bigint, %(permission)s::text, %(route)s::text,
        %(request_id)s::text, %(idempotency_key)s::text, %(body_digest)s::bytea,
        %(kind)s::text, %(model)s::text, %(deployment)s::text, %(request)s::jsonb,
@@ -29,7 +29,7 @@ SELECT %(id)s::uuid, %(owner)s::bigint, %(permission)s::text, %(route)s::text,
                      WHERE state = 'queued' AND model = %(model)s::text
                        AND owner_id = %(owner)s::bigint), 0)),
        0, now() + make_interval(secs => %(deadline_s)s::float8), %(price)s::bigint, 0,
-       (SELECT id FROM hold)
+       (SELECT id FROM hold), %(webhook)s::text
 WHERE %(price)s::bigint = 0 OR EXISTS (SELECT 1 FROM hold)
 RETURNING id
 """
@@ -45,6 +45,15 @@ SET state = 'running', attempt = attempt + 1, pod = %(pod)s::uuid, started_at = 
 WHERE id IN (
     SELECT id FROM jobs_job
     WHERE state = 'queued' AND model = %(model)s::text
+      AND (attempt < %(last_attempt)s::int - 1 OR id = (
+          SELECT id FROM jobs_job
+          WHERE state = 'queued' AND model = %(model)s::text
+            AND attempt >= %(last_attempt)s::int - 1
+            AND NOT EXISTS (SELECT 1 FROM jobs_job
+                            WHERE state = 'running' AND pod = %(pod)s::uuid
+                              AND attempt >= %(last_attempt)s::int)
+          ORDER BY fair_tag, id
+          LIMIT 1))
     ORDER BY fair_tag, id
     LIMIT %(limit)s::bigint
     FOR UPDATE SKIP LOCKED)
