@@ -72,7 +72,8 @@ RETURNING jobs_job.id, jobs_job.attempt, cancel_requested_at IS NOT NULL
 
 
 def conclude(condition: str) -> str:
-    """The statement that ends a job, settles its hold and stores its outputs, if `condition`."""
+    """The statement that ends a job, settles its hold, stores its outputs and posts its
+    webhooks, if `condition`."""
     return f"""
 WITH done AS (
     UPDATE jobs_job
@@ -80,12 +81,23 @@ WITH done AS (
         cost = LEAST(%(charge)s::bigint, price),
         result = %(result)s::jsonb, error = %(error)s::jsonb
     WHERE id = %(id)s::uuid AND {condition}
-    RETURNING id, hold_id, attempt, cost AS charge
+    RETURNING id, hold_id, attempt, cost AS charge, owner_id, state, webhook
 ), outputs AS (
     INSERT INTO jobs_output (id, job_id, name, media_type, bytes, path)
     SELECT output.id, done.id, output.name, output.media_type, output.bytes, output.path
     FROM done, jsonb_to_recordset(%(outputs)s::jsonb)
          AS output (id uuid, name text, media_type text, bytes bigint, path text)
+), deliveries AS (
+    INSERT INTO jobs_webhookdelivery (id, owner_id, job_id, endpoint_id, url, event, state,
+                                      attempts, log)
+    SELECT gen_random_uuid(), done.owner_id, done.id, target.endpoint, target.url,
+           'job.' || done.state, 'pending', 0, '[]'
+    FROM done CROSS JOIN LATERAL (
+        SELECT endpoint.id AS endpoint, endpoint.url FROM jobs_webhookendpoint endpoint
+        WHERE endpoint.owner_id = done.owner_id AND endpoint.enabled
+        UNION ALL
+        SELECT NULL, done.webhook WHERE done.webhook IS NOT NULL
+    ) target
 ), {billing.SETTLE}
 SELECT attempt, charge FROM done
 """
@@ -108,6 +120,26 @@ REQUEST_CANCEL = """
 UPDATE jobs_job SET cancel_requested_at = COALESCE(cancel_requested_at, now())
 WHERE id = %(id)s::uuid AND state = 'running'
 RETURNING pod
+"""
+
+# The next webhooks to send become this process's. An account has a few of them under way at
+# most, so that slow receivers of one can't hold up another's. The due ones are asked for
+# again where they are locked: somebody else may have taken them in between.
+CLAIM_WEBHOOKS = """
+UPDATE jobs_webhookdelivery
+SET attempts = attempts + 1, lease_until = now() + make_interval(secs => %(lease_s)s::float8)
+WHERE id IN (
+    SELECT delivery.id FROM jobs_webhookdelivery delivery
+    JOIN (SELECT id, row_number() OVER (PARTITION BY owner_id ORDER BY next_try_at) AS place
+          FROM jobs_webhookdelivery
+          WHERE state = 'pending' AND next_try_at <= now()
+            AND (lease_until IS NULL OR lease_until < now())) due USING (id)
+    WHERE due.place <= %(each)s::int AND delivery.state = 'pending'
+      AND (delivery.lease_until IS NULL OR delivery.lease_until < now())
+    ORDER BY due.place, delivery.next_try_at
+    LIMIT %(limit)s::bigint
+    FOR UPDATE OF delivery SKIP LOCKED)
+RETURNING id, lease_until
 """
 
 # The part of the books that concerns jobs (see billing.sql.BOOKS): money is held for
