@@ -75,6 +75,8 @@ PORT = env_int("MODELPILOT_PORT", 8000)
 # The address that clients use, for absolute URLs; https here means production.
 PUBLIC_URL = env("MODELPILOT_PUBLIC_URL").rstrip("/")
 TRUSTED_PROXIES = env_list("TRUSTED_PROXIES")
+# Webhooks may go to these hosts by http, and to private addresses.
+WEBHOOK_HTTP_HOSTS = frozenset(host.lower() for host in env_list("MODELPILOT_WEBHOOK_HTTP_HOSTS"))
 
 # Requests per period and client IP: for calls, and for polling routes.
 RATE_LIMIT = rate("MODELPILOT_RATE_LIMIT", "100/minute")
