@@ -16,6 +16,7 @@ from modelpilot.api import (
     envelope,
     health,
     jobs,
+    metrics,
     models,
     outputs,
 )
@@ -74,4 +75,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("outputs/<uuid:output_id>", outputs.show_output),
     path("healthz", health.healthz),
     path("readyz", health.readyz),
+    path("metrics", metrics.metrics),
 ]

@@ -15,7 +15,7 @@ from django.db.models import F
 from psycopg.types.json import Jsonb
 
 from modelpilot import prepared
-from modelpilot.jobs import sql
+from modelpilot.jobs import journal, sql
 from modelpilot.jobs.models import Job
 
 log = logging.getLogger(__name__)
@@ -35,6 +35,7 @@ class Claim:
     request_id: str
     created_at: Any
     remaining_s: float
+    owner: int
 
 
 def claim(model: str, pod: uuid.UUID, limit: int) -> list[Claim]:
@@ -61,9 +62,20 @@ def claim(model: str, pod: uuid.UUID, limit: int) -> list[Claim]:
             request_id=row[7],
             created_at=row[8],
             remaining_s=float(row[9]),
+            owner=row[10],
         )
         for row in rows
     ]
+    for row, claim in zip(rows, claims, strict=True):
+        journal.claimed(
+            claim.id,
+            request_id=claim.request_id,
+            account=claim.owner,
+            model=model,
+            attempt=claim.attempt,
+            pod=pod,
+            queue_s=float(row[11]),
+        )
     return sorted(claims, key=lambda claim: claim.id)
 
 
@@ -141,7 +153,23 @@ def conclude_if(
         "outputs": Jsonb(outputs or []),
     }
     rows = prepared.run(statement, parameters)
-    return int(rows[0][0]) if rows else None
+    if not rows:
+        return None
+    last_attempt, cost, owner, model, request_id, queue_s, run_s = rows[0]
+    journal.ended(
+        job,
+        request_id=request_id,
+        account=owner,
+        model=model,
+        attempt=last_attempt,
+        state=state.value,
+        queue_s=float(queue_s),
+        run_s=None if run_s is None else float(run_s),
+        cost=cost,
+        result=result,
+        error=error,
+    )
+    return int(last_attempt)
 
 
 def retrying(function: Callable[[], bool], patience_s: float = 60.0) -> bool:
