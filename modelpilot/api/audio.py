@@ -37,6 +37,7 @@ async def generate_audio(request: HttpRequest, body: AudioBody) -> HttpResponseB
         body=body.request(),
         wait_s=waiting.preferred_wait(request, WAIT_S),
         shape=audio,
+        webhook=body.webhook,
     )
 
 
@@ -95,6 +96,7 @@ async def create_speech(request: HttpRequest, body: SpeechBody) -> HttpResponseB
         model=body.model,
         body=body.request(),
         watched=True,
+        webhook=body.webhook,
     )
     await waiting.finished_or_cancelled(placed.subscription)
     response = await hop(spoken, placed.id)

@@ -43,6 +43,7 @@ async def create_chat_completion(request: HttpRequest, body: ChatBody) -> HttpRe
         body=body.request(),
         stream=bool(body.stream) and not later,
         watched=not later,
+        webhook=body.webhook,
     )
     if later:
         response = await hop(accepted, request, placed.id)

@@ -30,10 +30,17 @@ async def generate(
     body: dict[str, Any],
     wait_s: float,
     shape: Shape,
+    webhook: str | None = None,
 ) -> HttpResponseBase:
     """Record a job and wait for it as long as the client likes; leaving does not cancel it."""
     placed = await ordering.place(
-        request, route=route, kind=kind, permission="generate", model=model, body=body
+        request,
+        route=route,
+        kind=kind,
+        permission="generate",
+        model=model,
+        body=body,
+        webhook=webhook,
     )
     over = await waiting.finished(placed.subscription, wait_s)
     response = await hop(finished if over else accepted, placed.id, route, shape)

@@ -19,6 +19,7 @@ from modelpilot.api import (
     metrics,
     models,
     outputs,
+    webhooks,
 )
 from modelpilot.errors import ApiError
 
@@ -64,7 +65,7 @@ original = build("ModelPilot", "original", docs=False)
 for router in (chat.router, audio.openai_router, models.router):
     api.add_router("", router)
     openai.add_router("", router)
-for router in (audio.router, jobs.router, account.router, deployments.router):
+for router in (audio.router, jobs.router, account.router, deployments.router, webhooks.router):
     api.add_router("", router)
 original.add_router("", deployments.health_router)
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from modelpilot.errors import ApiError
+from modelpilot.jobs import outbound
 
 MODEL_NAME_LENGTH = 100
 SEED = 2**63 - 1
@@ -32,10 +33,16 @@ def not_blank(value: str) -> str:
     return value
 
 
+def callable_url(url: str) -> str:
+    outbound.parse(url)
+    return url
+
+
 Number = Annotated[float, BeforeValidator(no_bool), Field(allow_inf_nan=False)]
 Whole = Annotated[int, BeforeValidator(no_float), BeforeValidator(no_bool)]
 ModelName = Annotated[str, Field(min_length=1, max_length=MODEL_NAME_LENGTH)]
 Seed = Annotated[Whole, Field(ge=0, le=SEED)]
+WebhookUrl = Annotated[str, AfterValidator(callable_url)]
 
 
 class Native(BaseModel):
@@ -147,6 +154,8 @@ class ChatBody(OpenAI):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     user: str | None = None
+    # Ours; OpenAI has its own elsewhere.
+    webhook: WebhookUrl | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -184,6 +193,7 @@ class AudioBody(Native):
     text: SpokenText
     voice: Voice | None = None
     speed: Speed = 1.0
+    webhook: WebhookUrl | None = None
 
     def request(self) -> dict[str, Any]:
         """As `inference.types.SpeechRequest` takes it."""
@@ -195,6 +205,7 @@ class SpeechBody(OpenAI):
     input: SpokenText
     voice: Voice | None = None
     speed: Speed = 1.0
+    webhook: WebhookUrl | None = None
     response_format: Literal["mp3", "wav"] = "mp3"
 
     @model_validator(mode="before")
@@ -217,3 +228,14 @@ class SpeechBody(OpenAI):
 
 class DeployBody(Native):
     model: ModelName
+
+
+# Webhooks
+
+
+class WebhookBody(Native):
+    url: WebhookUrl
+
+
+class WebhookChange(Native):
+    enabled: bool
