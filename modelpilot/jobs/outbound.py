@@ -8,9 +8,11 @@ environment not used, and all of it ends after TIMEOUT_S.
 
 import functools
 import ipaddress
+import queue
 import re
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -121,13 +123,25 @@ def is_public(address: Address) -> bool:
     return not special and address.is_global and not address.is_multicast
 
 
-def resolve(target: Target) -> list[str]:
+def resolve(target: Target, deadline: float) -> list[str]:
     """The addresses of the target; Refused unless every one is public."""
+    answer: queue.SimpleQueue[list[str]] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+            answer.put([str(entry[4][0]) for entry in found])
+        except (OSError, UnicodeError):
+            answer.put([])
+
+    # The resolver has its own patience, far longer than ours; it can only be left behind.
+    threading.Thread(target=ask, daemon=True).start()
     try:
-        found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        raise Refused("names a host that can't be found") from None
-    addresses = [str(entry[4][0]) for entry in found]
+        addresses = answer.get(timeout=remaining(deadline))
+    except queue.Empty:
+        addresses = []
+    if not addresses:
+        raise Refused("names a host that can't be found")
     for address in addresses:
         check_public(ipaddress.ip_address(address), trusted=target.trusted)
     return addresses
@@ -137,7 +151,7 @@ def post(url: str, headers: list[tuple[bytes | str, bytes | str]], body: bytes) 
     """The status of the answer. Raises Refused, or one of `FAILURES`."""
     target = parse(url)
     deadline = time.monotonic() + TIMEOUT_S
-    backend = Pinned(resolve(target), deadline)
+    backend = Pinned(resolve(target, deadline), deadline)
     address = httpcore2.URL(
         scheme=target.scheme, host=target.host, port=target.port, target=target.path
     )

@@ -5,6 +5,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
@@ -331,6 +332,19 @@ def test_a_slow_receiver_is_left(
         post(hook.url)
 
     assert 0.9 < time.monotonic() - started < 2
+
+
+def test_a_slow_resolver_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+    monkeypatch.setattr(outbound, "TIMEOUT_S", 0.5)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(20) and [])
+    started = time.monotonic()
+
+    with pytest.raises(outbound.Refused, match="can't be found"):
+        post("https://slow.example.com/")
+
+    assert time.monotonic() - started < 2
+    over.set()
 
 
 def test_of_a_flood_only_the_beginning_is_read(settings: Settings, hook: Receiver) -> None:
