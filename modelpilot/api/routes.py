@@ -19,6 +19,8 @@ from modelpilot.api import (
     metrics,
     models,
     outputs,
+    speech,
+    voices,
     webhooks,
 )
 from modelpilot.errors import ApiError
@@ -62,10 +64,17 @@ api = build("ModelPilot", "v1", docs=True)
 openai = build("ModelPilot (OpenAI-compatible)", "openai", docs=False)
 original = build("ModelPilot", "original", docs=False)
 
-for router in (chat.router, audio.openai_router, models.router):
+for router in (chat.router, speech.router, models.router):
     api.add_router("", router)
     openai.add_router("", router)
-for router in (audio.router, jobs.router, account.router, deployments.router, webhooks.router):
+for router in (
+    audio.router,
+    voices.router,
+    jobs.router,
+    account.router,
+    deployments.router,
+    webhooks.router,
+):
     api.add_router("", router)
 original.add_router("", deployments.health_router)
 

@@ -53,11 +53,15 @@ class OpenAI(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
 
+# What a field may say to ask for nothing that we lack.
+OFF: tuple[Any, ...] = (None, False, "none", "auto", "default", "text", "audio", {}, [])
+
+
 def refuse_unsupported(body: Any, names: tuple[str, ...]) -> Any:
     """ApiError 400 for a field that OpenAI has and we lack, unless it is off."""
     if isinstance(body, dict):
         for name in names:
-            if body.get(name) not in (None, False, "none", "auto", "default", "text", {}, []):
+            if body.get(name) not in OFF:
                 raise ApiError(
                     400,
                     "unsupported_parameter",
@@ -206,7 +210,7 @@ class SpeechBody(OpenAI):
     voice: Voice | None = None
     speed: Speed = 1.0
     webhook: WebhookUrl | None = None
-    response_format: Literal["mp3", "wav"] = "mp3"
+    response_format: Literal["mp3", "opus", "aac", "flac", "wav", "pcm"] = "mp3"
 
     @model_validator(mode="before")
     @classmethod

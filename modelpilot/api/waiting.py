@@ -4,7 +4,7 @@ import asyncio
 import re
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from django.http import HttpRequest
@@ -98,20 +98,28 @@ def cancel_detached(job: uuid.UUID) -> None:
 
 async def finished_or_cancelled(subscription: Subscription) -> None:
     """Wait as OpenAI routes do: a client that goes, or the end of patience, cancels the job."""
+    await first_or_cancelled(subscription, lambda event: event == END)
+
+
+async def first_or_cancelled(subscription: Subscription, wanted: Callable[[Event], bool]) -> Event:
+    """The first wanted event, waited for as OpenAI routes do; the end must be wanted too."""
     try:
-        over = await finished(subscription, OPENAI_WAIT_S)
+        async with asyncio.timeout(OPENAI_WAIT_S):
+            async for event in events(subscription):
+                if wanted(event):
+                    return event
     except asyncio.CancelledError:
         cancel_detached(subscription.job)
         raise
-    if not over:
+    except TimeoutError:
         await hop(cancel, subscription.job)
-        raise ApiError(
-            503,
-            "timeout",
-            "The model did not answer in time and the request was cancelled. Try again.",
-            type="server_error",
-            headers={"Retry-After": "30"},
-        )
+    raise ApiError(
+        503,
+        "timeout",
+        "The model did not answer in time and the request was cancelled. Try again.",
+        type="server_error",
+        headers={"Retry-After": "30"},
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import Any
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 from django.db.models import F
+from django.db.models.functions import Now
 from psycopg.types.json import Jsonb
 
 from modelpilot import prepared
@@ -101,6 +102,21 @@ def renew(claims: dict[uuid.UUID, int]) -> dict[uuid.UUID, bool]:
         {"ids": list(claims), "attempts": list(claims.values()), "lease_s": settings.LEASE_S},
     )
     return {job: cancel for job, _, cancel in rows}
+
+
+def begin_sending(claim: Claim) -> bool:
+    """Record that the client is about to get a part of the answer: no other attempt follows.
+
+    The lease is renewed with it, so a rescuer that has just found it over gives up. False
+    means that the job is no longer ours, and nothing may be sent.
+    """
+
+    def begin() -> bool:
+        running = Job.objects.filter(id=claim.id, attempt=claim.attempt, state=Job.State.RUNNING)
+        until = Now() + timedelta(seconds=settings.LEASE_S)
+        return bool(running.filter(lease_until__gt=Now()).update(stream=True, lease_until=until))
+
+    return retrying(begin)
 
 
 def finish(
