@@ -22,7 +22,11 @@ from django.core.handlers.asgi import ASGIHandler
 from django.db import close_old_connections, reset_queries
 from servestatic import ServeStaticASGI
 
+from modelpilot import checks
 from modelpilot.api.gate import Gate
+
+# uvicorn runs none by itself, and `up` is not the only one who starts it.
+checks.refuse()
 
 for signal in (signals.request_started, signals.request_finished):
     signal.disconnect(close_old_connections)

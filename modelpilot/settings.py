@@ -4,6 +4,7 @@ A fresh clone runs with none of these set. Every secret may also come from a fil
 named by `NAME_FILE` (Docker and systemd hand secrets over that way).
 """
 
+import ipaddress
 import os
 import secrets
 from pathlib import Path
@@ -37,6 +38,20 @@ def env_int(name: str, default: int) -> int:
 
 def env_list(name: str) -> list[str]:
     return [item.strip() for item in env(name).split(",") if item.strip()]
+
+
+def networks(name: str) -> list[str]:
+    """Addresses and networks, each as a network: `10.0.0.0/8`, `127.0.0.1/32`."""
+    found = []
+    for item in env_list(name):
+        try:
+            found.append(str(ipaddress.ip_network(item, strict=False)))
+        except ValueError:
+            raise ImproperlyConfigured(
+                f"{name} takes addresses and networks like 10.0.0.0/8, separated by commas; "
+                f"{item!r} is neither."
+            ) from None
+    return found
 
 
 def rate(name: str, default: str) -> tuple[int, int]:
@@ -74,7 +89,8 @@ HOST = env("MODELPILOT_HOST", "127.0.0.1")
 PORT = env_int("MODELPILOT_PORT", 8000)
 # The address that clients use, for absolute URLs; https here means production.
 PUBLIC_URL = env("MODELPILOT_PUBLIC_URL").rstrip("/")
-TRUSTED_PROXIES = env_list("TRUSTED_PROXIES")
+PRODUCTION = PUBLIC_URL.startswith("https://")
+TRUSTED_PROXIES = networks("TRUSTED_PROXIES")
 # Webhooks may go to these hosts by http, and to private addresses.
 WEBHOOK_HTTP_HOSTS = frozenset(host.lower() for host in env_list("MODELPILOT_WEBHOOK_HTTP_HOSTS"))
 
@@ -88,6 +104,8 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = BODY_LIMIT
 
 # A pod runs other people's weights: it gets none of the secrets (see fleet/node.py).
 IS_POD = env("MODELPILOT_ROLE") == "pod"
+# In production nothing works without one: see checks.py.
+SECRET_KEY_IS_GIVEN = bool(env("MODELPILOT_SECRET_KEY"))
 SECRET_KEY = env("MODELPILOT_SECRET_KEY") or (
     secrets.token_urlsafe(48) if IS_POD else kept_secret(DATA / "secret-key")
 )
@@ -193,27 +211,51 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 STATIC_URL = "/static/"
+# Behind https only: cookies of this host alone, and browsers that come back encrypted.
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
+SESSION_COOKIE_NAME = "__Host-session" if PRODUCTION else "sessionid"
+CSRF_COOKIE_NAME = "__Host-csrf" if PRODUCTION else "csrftoken"
+CSRF_TRUSTED_ORIGINS = [PUBLIC_URL] if PRODUCTION else []
+# Sent by the gate with every answer.
+SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION else 0
 USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
 
-STORAGES = {
+STORAGES: dict[str, dict[str, object]] = {
     "default": {
         "BACKEND": "modelpilot.jobs.storage.DurableFileSystemStorage",
         "OPTIONS": {"location": DATA / "outputs"},
     },
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
+# Outputs in a bucket instead, with the extra `s3`; nothing of it is loaded otherwise.
+S3_BUCKET = env("MODELPILOT_S3_BUCKET")
+if S3_BUCKET:
+    STORAGES["default"] = {
+        "BACKEND": "storages.backends.s3.S3Storage",
+        "OPTIONS": {
+            "bucket_name": S3_BUCKET,
+            "endpoint_url": env("MODELPILOT_S3_ENDPOINT") or None,
+            "region_name": env("MODELPILOT_S3_REGION") or None,
+            # Without them boto3 looks where it always does (profile, role of the machine).
+            "access_key": env("MODELPILOT_S3_ACCESS_KEY") or None,
+            "secret_key": env("MODELPILOT_S3_SECRET_KEY") or None,
+            "location": env("MODELPILOT_S3_PREFIX"),
+            # Names are random and an attempt's own: asking first would be a second call.
+            "file_overwrite": True,
+            "default_acl": None,
+        },
+    }
 # How long a signed link to an output works.
 OUTPUT_URL_SECONDS = 900
 
+# "json", "text", or "": text where stderr is a terminal.
+LOG_FORMAT = env("MODELPILOT_LOG_FORMAT")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {
-        # "json", "text", or "": text where stderr is a terminal.
-        "line": {"()": "modelpilot.logs.Formatter", "wanted": env("MODELPILOT_LOG_FORMAT")}
-    },
+    "formatters": {"line": {"()": "modelpilot.logs.Formatter", "wanted": LOG_FORMAT}},
     "loggers": {
         # Celery's worker sets the level of root to its own.
         "modelpilot": {"level": env("MODELPILOT_LOG_LEVEL", "INFO")},
