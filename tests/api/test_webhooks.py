@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -40,6 +41,22 @@ def test_a_chat_tells_its_webhook(dora: Caller, hook: Receiver) -> None:
     assert delivery["id"] == message.id
     assert (delivery["webhook"], delivery["url"]) == (None, hook.url)
     assert dora.get("webhooks/deliveries", params={"job": "nonsense"}).json()["data"] == []
+
+
+@pytest.mark.parametrize(
+    ("route", "words"), [("generate/audio", "text"), ("audio/speech", "input")]
+)
+def test_speech_tells_its_webhook(dora: Caller, hook: Receiver, route: str, words: str) -> None:
+    body = {"model": "piper-joe", words: "Hello.", "webhook": hook.url}
+    assert dora.post(route, body).status_code == 200
+
+    [message] = hook.wait_for(1, SOON_S)
+    data = message.verified(dora.get("webhooks/secret").json()["secret"])["data"]
+    assert data["kind"] == "audio"
+    [output] = data["outputs"]
+    link = urlsplit(output["url"])
+    sound = dora.get(f"{link.path}?{link.query}")
+    assert (sound.status_code, len(sound.content)) == (200, output["bytes"])
 
 
 def test_an_endpoint_hears_of_every_job(dora: Caller, hook: Receiver) -> None:
