@@ -30,7 +30,7 @@ from modelpilot.jobs.models import WebhookDelivery, WebhookEndpoint, WebhookSecr
 
 log = logging.getLogger(__name__)
 
-# Standard Webhooks' own: the first try at once, nine more within three days.
+# Standard Webhooks' own: the first try at once, nine more over three days.
 DELAYS_S = (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
 OVERLAP = timedelta(hours=24)
 KEPT_TRIES = 30
