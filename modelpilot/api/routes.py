@@ -14,6 +14,7 @@ from modelpilot.api import (
     chat,
     deployments,
     envelope,
+    events,
     health,
     jobs,
     models,
@@ -63,7 +64,7 @@ original = build("ModelPilot", "original", docs=False)
 for router in (chat.router, audio.openai_router, models.router):
     api.add_router("", router)
     openai.add_router("", router)
-for router in (audio.router, jobs.router, account.router, deployments.router):
+for router in (audio.router, jobs.router, events.router, account.router, deployments.router):
     api.add_router("", router)
 original.add_router("", deployments.health_router)
 
