@@ -20,9 +20,6 @@ from inference.weights import Weights
 # A voice is a style vector for each length of a text in phonemes.
 Voice = npt.NDArray[np.float32]
 STYLE = 256
-# The first letter of a voice is its language. Japanese and Chinese voices read English here,
-# as espeak cannot read their scripts.
-LANGUAGES = {"b": "en-gb", "e": "es", "f": "fr-fr", "h": "hi", "i": "it", "p": "pt-br"}
 
 
 def load(card: Card, weights: Weights, device: Device) -> Engine:
@@ -52,20 +49,17 @@ class KokoroSpeech:
             raise InferenceError(f"{self._card.id} is closed.")
         kokoro = self._kokoro
         asked = speech.check(self._card, request)
-        name = self._speaker(asked)
-        warnings = []
-        if name != asked:
-            warnings.append(f"The voice {asked} is not on this machine; {name} speaks instead.")
-        language = LANGUAGES.get(asked[0], "en-us")
+        speakers, warnings = self._speakers(asked)
+        voice = self._blend(speakers)
+        languages = self._card.options.get("languages", {})
+        language = languages.get(next(iter(asked))[0], "en-US").lower()
 
         def say(sentence: str) -> bytes:
             phonemes = kokoro.tokenizer.phonemize(sentence, language)
             if not kokoro.tokenizer.known(phonemes).strip(" .,!?;:—…\"'()“”"):
                 # Nothing but marks: the model would make a noise of it.
                 return b""
-            samples, _ = kokoro.create(
-                phonemes, self._voices[name], speed=request.speed, is_phonemes=True
-            )
+            samples, _ = kokoro.create(phonemes, voice, speed=request.speed, is_phonemes=True)
             return audio.to_pcm(samples)
 
         return speech.speak(request, say, SAMPLE_RATE, emit, warnings)
@@ -74,11 +68,30 @@ class KokoroSpeech:
         """Free the model's memory."""
         self._kokoro = None
 
+    def _speakers(self, asked: dict[str, float]) -> tuple[dict[str, float], list[str]]:
+        """Who speaks for the voices `asked`, with their shares, and a warning for each stand-in."""
+        speakers: dict[str, float] = {}
+        warnings = []
+        for name, share in asked.items():
+            speaker = self._speaker(name)
+            speakers[speaker] = speakers.get(speaker, 0.0) + share
+            if speaker != name:
+                warnings.append(
+                    f"The voice {name} is not on this machine; {speaker} speaks instead."
+                )
+        return speakers, warnings
+
     def _speaker(self, asked: str) -> str:
         """The voice `asked`, or the one that stands in for it on this machine."""
         stand_in = self._card.options.get("stand_ins", {}).get(asked[1:2])
         here = [name for name in (asked, stand_in) if name in self._voices]
         return here[0] if here else next(iter(self._voices))
+
+    def _blend(self, speakers: dict[str, float]) -> Voice:
+        """The weighted average of the tables: a voice between these voices."""
+        rows = min(len(self._voices[name]) for name in speakers)
+        tables = [share * self._voices[name][:rows] for name, share in speakers.items()]
+        return cast(Voice, np.sum(tables, axis=0, dtype=np.float32))
 
 
 def _kokoro(session: onnxruntime.InferenceSession) -> Kokoro:

@@ -46,12 +46,17 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True)
 class SpeechRequest:
-    """Text to speak. `speed` multiplies the voice's pace, 0.5 to 2.0."""
+    """Text to speak. `speed` multiplies the voice's pace, 0.5 to 2.0.
+
+    `voice` is a name or a mix (see `inference.voices`). `audio_prompt` is a recording in
+    base64, whose voice is to speak: only where a card allows cloning.
+    """
 
     text: str
     voice: str | None = None
     speed: float = 1.0
     format: str = "wav"
+    audio_prompt: str | None = None
 
 
 type_of_request = {Kind.TEXT: ChatRequest, Kind.AUDIO: SpeechRequest}
@@ -69,10 +74,14 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """A finished piece of speech (a sentence): mono 16-bit little-endian PCM."""
+    """A spoken sentence: the next bytes of the file. `sample_rate` in Hz is the file's.
 
-    pcm: bytes
+    `warnings` are those of the whole answer, as they are known before the first word.
+    """
+
+    content: bytes
     sample_rate: int
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

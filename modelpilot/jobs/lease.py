@@ -41,7 +41,13 @@ def claim(model: str, pod: uuid.UUID, limit: int) -> list[Claim]:
     """Take up to `limit` of the model's waiting jobs, fairest first."""
     rows = prepared.run(
         sql.CLAIM,
-        {"model": model, "pod": pod, "limit": limit, "lease_s": settings.LEASE_S},
+        {
+            "model": model,
+            "pod": pod,
+            "limit": limit,
+            "lease_s": settings.LEASE_S,
+            "last_attempt": settings.MAX_ATTEMPTS,
+        },
     )
     claims = [
         Claim(

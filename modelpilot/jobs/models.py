@@ -65,6 +65,8 @@ class Job(models.Model):
 
     result = models.JSONField(null=True)
     error = models.JSONField(null=True)
+    # Whom to tell when it has ended, beside the account's endpoints.
+    webhook = models.TextField(null=True)
 
     class Meta:
         constraints = [
@@ -115,3 +117,90 @@ class Output(models.Model):
 
     def __str__(self) -> str:
         return self.path
+
+
+class WebhookSecret(models.Model):
+    """What webhooks are signed with; after a rotation the one before holds for a day."""
+
+    secret = models.CharField(max_length=100)
+    previous_secret = models.CharField(max_length=100, null=True)
+    previous_until = models.DateTimeField(null=True)
+
+    class Meta:
+        abstract = True
+
+
+class WebhookSigner(WebhookSecret):
+    """The account's own secret, for webhooks that are named in a request."""
+
+    owner = models.OneToOneField(
+        settings.AUTH_USER_MODEL, models.PROTECT, primary_key=True, related_name="+"
+    )
+
+    def __str__(self) -> str:
+        return f"signer of {self.owner_id}"
+
+
+class WebhookEndpoint(WebhookSecret):
+    """An address that hears of every job of its owner.
+
+    It is never deleted from the table: a job that ends at that moment could not end.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, related_name="webhook_endpoints"
+    )
+    url = models.TextField()
+    enabled = models.BooleanField(default=True)
+    disabled_reason = models.CharField(max_length=200, null=True)
+    deleted_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return self.url
+
+
+class WebhookDelivery(models.Model):
+    """That a job has ended, told to one address: written by the statement that ended it."""
+
+    class State(models.TextChoices):
+        PENDING = "pending"
+        DELIVERED = "delivered"
+        FAILED = "failed"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, related_name="+", db_index=False
+    )
+    job = models.ForeignKey(Job, models.CASCADE, related_name="webhook_deliveries")
+    # Null for the one that was named in the request.
+    endpoint = models.ForeignKey(
+        WebhookEndpoint, models.PROTECT, null=True, related_name="deliveries", db_index=False
+    )
+    url = models.TextField()
+    event = models.CharField(max_length=20)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.PENDING)
+    # Of this round: sending it again begins a new one.
+    attempts = models.IntegerField(default=0)
+    next_try_at = models.DateTimeField(db_default=Now())
+    # Somebody is sending it; past that moment they are thought dead.
+    lease_until = models.DateTimeField(null=True)
+    last_status = models.IntegerField(null=True)
+    last_error = models.CharField(max_length=200, null=True)
+    # The latest tries, oldest first: {"at", "status", "error", "ms"}.
+    log = models.JSONField(default=list)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["next_try_at"],
+                name="webhooks_due",
+                condition=models.Q(state="pending"),
+            ),
+            models.Index(fields=["owner", "created_at"], name="webhooks_by_owner"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.event} to {self.url}"

@@ -17,7 +17,7 @@ SUBMIT = f"""
 WITH {billing.HOLD}
 INSERT INTO jobs_job (id, owner_id, permission, route, request_id, idempotency_key, body_digest,
                       kind, model, deployment, request, stream, watched, state, fair_tag,
-                      attempt, deadline_at, price, cost, hold_id)
+                      attempt, deadline_at, price, cost, hold_id, webhook)
 SELECT %(id)s::uuid, %(owner)s::bigint, %(permission)s::text, %(route)s::text,
        %(request_id)s::text, %(idempotency_key)s::text, %(body_digest)s::bytea,
        %(kind)s::text, %(model)s::text, %(deployment)s::text, %(request)s::jsonb,
@@ -29,7 +29,7 @@ SELECT %(id)s::uuid, %(owner)s::bigint, %(permission)s::text, %(route)s::text,
                      WHERE state = 'queued' AND model = %(model)s::text
                        AND owner_id = %(owner)s::bigint), 0)),
        0, now() + make_interval(secs => %(deadline_s)s::float8), %(price)s::bigint, 0,
-       (SELECT id FROM hold)
+       (SELECT id FROM hold), %(webhook)s::text
 WHERE %(price)s::bigint = 0 OR EXISTS (SELECT 1 FROM hold)
 RETURNING id
 """
@@ -45,6 +45,15 @@ SET state = 'running', attempt = attempt + 1, pod = %(pod)s::uuid, started_at = 
 WHERE id IN (
     SELECT id FROM jobs_job
     WHERE state = 'queued' AND model = %(model)s::text
+      AND (attempt < %(last_attempt)s::int - 1 OR id = (
+          SELECT id FROM jobs_job
+          WHERE state = 'queued' AND model = %(model)s::text
+            AND attempt >= %(last_attempt)s::int - 1
+            AND NOT EXISTS (SELECT 1 FROM jobs_job
+                            WHERE state = 'running' AND pod = %(pod)s::uuid
+                              AND attempt >= %(last_attempt)s::int)
+          ORDER BY fair_tag, id
+          LIMIT 1))
     ORDER BY fair_tag, id
     LIMIT %(limit)s::bigint
     FOR UPDATE SKIP LOCKED)
@@ -63,7 +72,8 @@ RETURNING jobs_job.id, jobs_job.attempt, cancel_requested_at IS NOT NULL
 
 
 def conclude(condition: str) -> str:
-    """The statement that ends a job, settles its hold and stores its outputs, if `condition`."""
+    """The statement that ends a job, settles its hold, stores its outputs and posts its
+    webhooks, if `condition`."""
     return f"""
 WITH done AS (
     UPDATE jobs_job
@@ -71,12 +81,23 @@ WITH done AS (
         cost = LEAST(%(charge)s::bigint, price),
         result = %(result)s::jsonb, error = %(error)s::jsonb
     WHERE id = %(id)s::uuid AND {condition}
-    RETURNING id, hold_id, attempt, cost AS charge
+    RETURNING id, hold_id, attempt, cost AS charge, owner_id, state, webhook
 ), outputs AS (
     INSERT INTO jobs_output (id, job_id, name, media_type, bytes, path)
     SELECT output.id, done.id, output.name, output.media_type, output.bytes, output.path
     FROM done, jsonb_to_recordset(%(outputs)s::jsonb)
          AS output (id uuid, name text, media_type text, bytes bigint, path text)
+), deliveries AS (
+    INSERT INTO jobs_webhookdelivery (id, owner_id, job_id, endpoint_id, url, event, state,
+                                      attempts, log)
+    SELECT gen_random_uuid(), done.owner_id, done.id, target.endpoint, target.url,
+           'job.' || done.state, 'pending', 0, '[]'
+    FROM done CROSS JOIN LATERAL (
+        SELECT endpoint.id AS endpoint, endpoint.url FROM jobs_webhookendpoint endpoint
+        WHERE endpoint.owner_id = done.owner_id AND endpoint.enabled
+        UNION ALL
+        SELECT NULL, done.webhook WHERE done.webhook IS NOT NULL
+    ) target
 ), {billing.SETTLE}
 SELECT attempt, charge FROM done
 """
@@ -99,6 +120,26 @@ REQUEST_CANCEL = """
 UPDATE jobs_job SET cancel_requested_at = COALESCE(cancel_requested_at, now())
 WHERE id = %(id)s::uuid AND state = 'running'
 RETURNING pod
+"""
+
+# The next webhooks to send become this process's. An account has a few of them under way at
+# most, so that slow receivers of one can't hold up another's. The due ones are asked for
+# again where they are locked: somebody else may have taken them in between.
+CLAIM_WEBHOOKS = """
+UPDATE jobs_webhookdelivery
+SET attempts = attempts + 1, lease_until = now() + make_interval(secs => %(lease_s)s::float8)
+WHERE id IN (
+    SELECT delivery.id FROM jobs_webhookdelivery delivery
+    JOIN (SELECT id, row_number() OVER (PARTITION BY owner_id ORDER BY next_try_at) AS place
+          FROM jobs_webhookdelivery
+          WHERE state = 'pending' AND next_try_at <= now()
+            AND (lease_until IS NULL OR lease_until < now())) due USING (id)
+    WHERE due.place <= %(each)s::int AND delivery.state = 'pending'
+      AND (delivery.lease_until IS NULL OR delivery.lease_until < now())
+    ORDER BY due.place, delivery.next_try_at
+    LIMIT %(limit)s::bigint
+    FOR UPDATE OF delivery SKIP LOCKED)
+RETURNING id, lease_until
 """
 
 # The part of the books that concerns jobs (see billing.sql.BOOKS): money is held for

@@ -39,6 +39,7 @@ class Order:
     watched: bool = False
     idempotency_key: str | None = None
     body_digest: bytes | None = None
+    webhook: str | None = None
 
 
 def submit(order: Order) -> uuid.UUID:
