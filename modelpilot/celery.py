@@ -56,6 +56,7 @@ app.conf.update(
     # Each tick expires before the next but one, so they don't pile up behind a slow one.
     beat_schedule={
         "rescue": {"task": "rescue", "schedule": 5.0, "options": {"expires": 10}},
+        "deliver": {"task": "deliver", "schedule": 3.0, "options": {"expires": 6}},
         "reconcile": {"task": "reconcile", "schedule": 3600.0, "options": {"expires": 3600}},
     },
 )

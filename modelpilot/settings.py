@@ -75,6 +75,8 @@ PORT = env_int("MODELPILOT_PORT", 8000)
 # The address that clients use, for absolute URLs; https here means production.
 PUBLIC_URL = env("MODELPILOT_PUBLIC_URL").rstrip("/")
 TRUSTED_PROXIES = env_list("TRUSTED_PROXIES")
+# Webhooks may go to these hosts by http, and to private addresses.
+WEBHOOK_HTTP_HOSTS = frozenset(host.lower() for host in env_list("MODELPILOT_WEBHOOK_HTTP_HOSTS"))
 
 # Requests per period and client IP: for calls, and for polling routes.
 RATE_LIMIT = rate("MODELPILOT_RATE_LIMIT", "100/minute")
@@ -209,13 +211,19 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "line": {
-            "()": "modelpilot.logs.Formatter",
-            "format": "%(asctime)s %(levelname)s %(name)s %(request_id)s %(message)s",
-        }
+        # "json", "text", or "": text where stderr is a terminal.
+        "line": {"()": "modelpilot.logs.Formatter", "wanted": env("MODELPILOT_LOG_FORMAT")}
     },
-    # It warns of every text whose words it counts otherwise than itself.
-    "loggers": {"phonemizer": {"level": "ERROR"}},
+    "loggers": {
+        # Celery's worker sets the level of root to its own.
+        "modelpilot": {"level": env("MODELPILOT_LOG_LEVEL", "INFO")},
+        # It warns of every text whose words it counts otherwise than itself.
+        "phonemizer": {"level": "ERROR"},
+        # Without the handlers that it gives itself: one format for all lines.
+        "uvicorn": {"level": "WARNING", "handlers": [], "propagate": True},
+        # Each 404 has its line already.
+        "django.request": {"level": "ERROR"},
+    },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env("MODELPILOT_LOG_LEVEL", "INFO")},
 }

@@ -32,6 +32,7 @@ class Key(HttpBearer):
     async def __call__(self, request: HttpRequest) -> Principal:
         try:
             principal = await self.authenticate(request, bearer(request))
+            request.scope["modelpilot.principal"] = principal  # type: ignore[attr-defined]
             self.authorise(principal)
             gate.check_body(request)
         except ApiError:

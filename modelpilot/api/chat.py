@@ -17,7 +17,7 @@ from modelpilot.api.jobs import accepted
 from modelpilot.api.ordering import Placed
 from modelpilot.api.schemas import ChatBody
 from modelpilot.hop import hop
-from modelpilot.jobs import outcome
+from modelpilot.jobs import outcome, shown
 from modelpilot.jobs.ids import created, spell
 from modelpilot.jobs.outcome import Outcome
 
@@ -43,6 +43,7 @@ async def create_chat_completion(request: HttpRequest, body: ChatBody) -> HttpRe
         body=body.request(),
         stream=bool(body.stream) and not later,
         watched=not later,
+        webhook=body.webhook,
     )
     if later:
         response = await hop(accepted, request, placed.id)
@@ -59,7 +60,7 @@ async def create_chat_completion(request: HttpRequest, body: ChatBody) -> HttpRe
 def completion(job: Outcome) -> HttpResponseBase:
     """The whole answer; ApiError for a job that did not succeed."""
     if not job.succeeded:
-        raise waiting.job_error(job.error)
+        raise shown.job_error(job.error)
     answer = {
         **head("chat.completion", job.id, job.model, job.deployment),
         "choices": [
@@ -109,7 +110,7 @@ async def stream(placed: Placed, body: ChatBody) -> HttpResponseBase:
         waiting.cancel_detached(placed.id)
         raise
     if ended is not None and not ended.succeeded:
-        raise waiting.job_error(ended.error)
+        raise shown.job_error(ended.error)
     response = StreamingHttpResponse(
         Chunks(placed, body).encoded(), content_type="text/event-stream; charset=utf-8"
     )
@@ -172,7 +173,7 @@ class Chunks:
     def ending(self, job: Outcome) -> list[bytes]:
         """What remains once the job has ended: the row has the last word."""
         if not job.succeeded:
-            return [data(waiting.job_error(job.error).body())]
+            return [data(shown.job_error(job.error).body())]
         chunks = self.opening()
         for choice in job.result["choices"]:
             index = choice["index"]

@@ -111,6 +111,9 @@ def envelope(
 
     async def middleware(request: HttpRequest) -> HttpResponseBase:
         response = await get_response(request)
+        if request.resolver_match is not None:
+            # For the gate, which writes the line of this request when it is over.
+            request.scope["modelpilot.route"] = request.resolver_match.route  # type: ignore[attr-defined]
         is_json = response.headers.get("Content-Type", "").startswith("application/json")
         if response.status_code >= 400 and not is_json and is_api(request.path):
             allow = response.headers.get("Allow")

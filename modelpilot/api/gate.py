@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -10,6 +11,7 @@ from django.conf import settings
 from django.http import HttpRequest
 
 from modelpilot import logs
+from modelpilot.api.record import record
 from modelpilot.errors import ApiError
 
 Scope = dict[str, Any]
@@ -42,9 +44,14 @@ class Gate:
         logs.request_id.set(request_id.decode())
         scope["modelpilot.headers"] = {}
         body = Body(scope, receive, headers.get(b"content-length"))
+        started = time.perf_counter()
+        status: int | None = None
+        complete = False
 
         async def send_with_headers(message: Message) -> None:
+            nonlocal status, complete
             if message["type"] == "http.response.start":
+                status = message["status"]
                 message["headers"] = [
                     *message["headers"],
                     (b"x-request-id", request_id),
@@ -58,8 +65,12 @@ class Gate:
                     # The rest of it is still on its way.
                     message["headers"].append((b"connection", b"close"))
             await send(message)
+            complete = message["type"] == "http.response.body" and not message.get("more_body")
 
-        await self.application(scope, body.receive, send_with_headers)
+        try:
+            await self.application(scope, body.receive, send_with_headers)
+        finally:
+            record(scope, status, complete, time.perf_counter() - started)
 
 
 class Body:

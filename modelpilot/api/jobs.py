@@ -7,14 +7,13 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonRespons
 from ninja import Query, Router
 from pydantic import Field
 
-from billing.money import usd
 from inference.types import Kind
 from modelpilot.api import ordering, waiting
 from modelpilot.api.auth import PERMISSIONS, Key, permission_denied, principal_of
 from modelpilot.api.outputs import absolute
 from modelpilot.errors import ApiError
 from modelpilot.hop import hop
-from modelpilot.jobs import storage
+from modelpilot.jobs import shown, storage
 from modelpilot.jobs.cancel import cancel
 from modelpilot.jobs.ids import parse
 from modelpilot.jobs.models import Job
@@ -138,33 +137,13 @@ def not_found(param: str = "id") -> ApiError:
 
 def job_body(request: HttpRequest, job: Job) -> dict[str, Any]:
     """A job as every route shows it."""
-    outlook = None if job.terminal else waiting.outlook(job)
-    return {
-        "id": str(job.id),
-        "object": "job",
-        "kind": job.kind,
-        "model": job.model,
-        "state": job.state,
-        "phase": outlook.phase if outlook else job.state,
-        "queue_position": outlook.queue_position if outlook else None,
-        "progress": outlook.progress if outlook else float(job.state == Job.State.SUCCEEDED),
-        "attempt": job.attempt,
-        "created_at": timestamp(job.created_at),
-        "started_at": timestamp(job.started_at),
-        "finished_at": timestamp(job.finished_at),
-        "cost": usd(job.cost),
-        "outputs": [
-            {
-                "url": absolute(request, storage.signed_path(output.id)),
-                "media_type": output.media_type,
-                "bytes": output.bytes,
-            }
-            for output in job.outputs.all()
-        ],
-        "result": job.result if job.kind == Kind.TEXT else None,
-        "error": waiting.job_error(job.error).body()["error"] if job.error else None,
-        "request": job.request,
-    }
+    body = shown.ended(job, lambda path: absolute(request, path))
+    if not job.terminal:
+        outlook = waiting.outlook(job)
+        body["phase"] = outlook.phase
+        body["queue_position"] = outlook.queue_position
+        body["progress"] = outlook.progress
+    return body
 
 
 def accepted(request: HttpRequest, job_id: uuid.UUID) -> HttpResponseBase:
@@ -174,8 +153,3 @@ def accepted(request: HttpRequest, job_id: uuid.UUID) -> HttpResponseBase:
     if not job.terminal:
         headers["Retry-After"] = "1"
     return JsonResponse(job_body(request, job), status=202, headers=headers)
-
-
-def timestamp(moment: Any) -> int | None:
-    """Unix seconds, as OpenAI's objects have them."""
-    return None if moment is None else int(moment.timestamp())

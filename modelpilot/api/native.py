@@ -11,6 +11,7 @@ from inference.types import Kind
 from modelpilot.api import ordering, waiting
 from modelpilot.api.jobs import find
 from modelpilot.hop import hop
+from modelpilot.jobs import shown
 from modelpilot.jobs.ids import spell
 from modelpilot.jobs.models import Job
 
@@ -29,10 +30,17 @@ async def generate(
     body: dict[str, Any],
     wait_s: float,
     shape: Shape,
+    webhook: str | None = None,
 ) -> HttpResponseBase:
     """Record a job and wait for it as long as the client likes; leaving does not cancel it."""
     placed = await ordering.place(
-        request, route=route, kind=kind, permission="generate", model=model, body=body
+        request,
+        route=route,
+        kind=kind,
+        permission="generate",
+        model=model,
+        body=body,
+        webhook=webhook,
     )
     over = await waiting.finished(placed.subscription, wait_s)
     response = await hop(finished if over else accepted, placed.id, route, shape)
@@ -45,7 +53,7 @@ def finished(job_id: uuid.UUID, route: str, shape: Shape) -> HttpResponseBase:
     """200, or the error of a job that did not succeed."""
     job = waiting.read(job_id)
     if job.state != Job.State.SUCCEEDED:
-        raise waiting.job_error(job.error)
+        raise shown.job_error(job.error)
     return JsonResponse(shape(job))
 
 
@@ -91,7 +99,7 @@ def status_now(request: HttpRequest, job_id: str, kind: Kind, shape: Shape) -> H
                 "status": job.state,
                 "state": job.state,
                 "cost": usd(job.cost),
-                "error": waiting.job_error(job.error).body()["error"],
+                "error": shown.job_error(job.error).body()["error"],
             }
         )
     outlook = waiting.outlook(job)

@@ -51,6 +51,7 @@ async def place(
     body: dict[str, Any],
     stream: bool = False,
     watched: bool = False,
+    webhook: str | None = None,
 ) -> Placed:
     """Record a job, ring for it, and follow it from its first event.
 
@@ -81,6 +82,7 @@ async def place(
             deadline_s=card.deadline_s,
             stream=stream,
             watched=watched,
+            webhook=webhook,
             idempotency_key=idempotency_key,
             body_digest=hashlib.sha256(request.body).digest() if idempotency_key else None,
         )

@@ -17,8 +17,12 @@ from modelpilot.api import (
     events,
     health,
     jobs,
+    metrics,
     models,
     outputs,
+    speech,
+    voices,
+    webhooks,
 )
 from modelpilot.errors import ApiError
 
@@ -61,10 +65,18 @@ api = build("ModelPilot", "v1", docs=True)
 openai = build("ModelPilot (OpenAI-compatible)", "openai", docs=False)
 original = build("ModelPilot", "original", docs=False)
 
-for router in (chat.router, audio.openai_router, models.router):
+for router in (chat.router, speech.router, models.router):
     api.add_router("", router)
     openai.add_router("", router)
-for router in (audio.router, jobs.router, events.router, account.router, deployments.router):
+for router in (
+    audio.router,
+    voices.router,
+    jobs.router,
+    events.router,
+    account.router,
+    deployments.router,
+    webhooks.router,
+):
     api.add_router("", router)
 original.add_router("", deployments.health_router)
 
@@ -75,4 +87,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("outputs/<uuid:output_id>", outputs.show_output),
     path("healthz", health.healthz),
     path("readyz", health.readyz),
+    path("metrics", metrics.metrics),
 ]

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from modelpilot.errors import ApiError
+from modelpilot.jobs import outbound
 
 MODEL_NAME_LENGTH = 100
 SEED = 2**63 - 1
@@ -32,10 +33,16 @@ def not_blank(value: str) -> str:
     return value
 
 
+def callable_url(url: str) -> str:
+    outbound.parse(url)
+    return url
+
+
 Number = Annotated[float, BeforeValidator(no_bool), Field(allow_inf_nan=False)]
 Whole = Annotated[int, BeforeValidator(no_float), BeforeValidator(no_bool)]
 ModelName = Annotated[str, Field(min_length=1, max_length=MODEL_NAME_LENGTH)]
 Seed = Annotated[Whole, Field(ge=0, le=SEED)]
+WebhookUrl = Annotated[str, AfterValidator(callable_url)]
 
 
 class Native(BaseModel):
@@ -46,11 +53,15 @@ class OpenAI(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
 
+# What a field may say to ask for nothing that we lack.
+OFF: tuple[Any, ...] = (None, False, "none", "auto", "default", "text", "audio", {}, [])
+
+
 def refuse_unsupported(body: Any, names: tuple[str, ...]) -> Any:
     """ApiError 400 for a field that OpenAI has and we lack, unless it is off."""
     if isinstance(body, dict):
         for name in names:
-            if body.get(name) not in (None, False, "none", "auto", "default", "text", {}, []):
+            if body.get(name) not in OFF:
                 raise ApiError(
                     400,
                     "unsupported_parameter",
@@ -147,6 +158,8 @@ class ChatBody(OpenAI):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     user: str | None = None
+    # Ours; OpenAI has its own elsewhere.
+    webhook: WebhookUrl | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -184,6 +197,7 @@ class AudioBody(Native):
     text: SpokenText
     voice: Voice | None = None
     speed: Speed = 1.0
+    webhook: WebhookUrl | None = None
 
     def request(self) -> dict[str, Any]:
         """As `inference.types.SpeechRequest` takes it."""
@@ -195,7 +209,8 @@ class SpeechBody(OpenAI):
     input: SpokenText
     voice: Voice | None = None
     speed: Speed = 1.0
-    response_format: Literal["mp3", "wav"] = "mp3"
+    webhook: WebhookUrl | None = None
+    response_format: Literal["mp3", "opus", "aac", "flac", "wav", "pcm"] = "mp3"
 
     @model_validator(mode="before")
     @classmethod
@@ -217,3 +232,14 @@ class SpeechBody(OpenAI):
 
 class DeployBody(Native):
     model: ModelName
+
+
+# Webhooks
+
+
+class WebhookBody(Native):
+    url: WebhookUrl
+
+
+class WebhookChange(Native):
+    enabled: bool

@@ -4,9 +4,8 @@ import asyncio
 import re
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any
 
 from django.http import HttpRequest
 
@@ -99,33 +98,27 @@ def cancel_detached(job: uuid.UUID) -> None:
 
 async def finished_or_cancelled(subscription: Subscription) -> None:
     """Wait as OpenAI routes do: a client that goes, or the end of patience, cancels the job."""
+    await first_or_cancelled(subscription, lambda event: event == END)
+
+
+async def first_or_cancelled(subscription: Subscription, wanted: Callable[[Event], bool]) -> Event:
+    """The first wanted event, waited for as OpenAI routes do; the end must be wanted too."""
     try:
-        over = await finished(subscription, OPENAI_WAIT_S)
+        async with asyncio.timeout(OPENAI_WAIT_S):
+            async for event in events(subscription):
+                if wanted(event):
+                    return event
     except asyncio.CancelledError:
         cancel_detached(subscription.job)
         raise
-    if not over:
+    except TimeoutError:
         await hop(cancel, subscription.job)
-        raise ApiError(
-            503,
-            "timeout",
-            "The model did not answer in time and the request was cancelled. Try again.",
-            type="server_error",
-            headers={"Retry-After": "30"},
-        )
-
-
-def job_error(error: dict[str, Any] | None) -> ApiError:
-    """The answer of a waiting route to a job that did not succeed, from its row's `error`."""
-    error = dict(error or {})
-    status = error.pop("status", 500)
-    return ApiError(
-        status,
-        error.pop("code"),
-        error.pop("message"),
-        param=error.pop("param", None),
-        type="invalid_request_error" if status < 500 else "server_error",
-        headers={"Retry-After": "5"} if status == 503 else None,
+    raise ApiError(
+        503,
+        "timeout",
+        "The model did not answer in time and the request was cancelled. Try again.",
+        type="server_error",
+        headers={"Retry-After": "30"},
     )
 
 

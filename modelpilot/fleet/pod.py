@@ -30,7 +30,7 @@ from modelpilot.celery import app
 from modelpilot.fleet import deployments, machine
 from modelpilot.fleet.models import Pod as PodRow
 from modelpilot.fleet.run import Run
-from modelpilot.jobs import doorbell, lease, rescue, valkey
+from modelpilot.jobs import counters, doorbell, lease, rescue, valkey
 from modelpilot.jobs.stream import Publisher, pod_key, watch_key
 
 log = logging.getLogger(__name__)
@@ -72,6 +72,7 @@ class Pod:
         self.slots = ThreadPoolExecutor(self.engine.slots, "slot")
         seconds = time.monotonic() - started
         deployments.record_load(self.deployment, seconds)
+        counters.observe(counters.COLD_START, self.card.id, seconds=seconds)
         self.set(phase=PodRow.Phase.READY, slots=self.engine.slots, active_at=Now())
         log.info("%s is ready after %.1f s, %d MB.", self.card.id, seconds, resident_mb())
 

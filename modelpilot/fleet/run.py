@@ -33,6 +33,8 @@ class Run:
         self.started = time.monotonic()
         # Whether the client has got something that it pays for.
         self.delivered = False
+        # Whether the row says that the client may have got a part of the answer.
+        self.begun = claim.stream
         self.stopped: str | None = None
         self.stopped_at = 0.0
 
@@ -49,10 +51,27 @@ class Run:
                 if text:
                     self.delivered = True
                     self.channel.delta(index, text)
-            case Sound():
-                self.delivered = True
+            case Sound(content=content):
+                if content:
+                    self.sound(event)
+                    self.delivered = True
             case Progress(fraction=fraction):
                 self.channel.progress(fraction)
+
+    def sound(self, sound: Sound) -> None:
+        """Give a spoken sentence to the client, if one waits for it.
+
+        The row says so before: a job of which bytes were sent is never repeated, since
+        a second voice would go on from another place.
+        """
+        if not self.claim.watched:
+            return
+        if not self.begun:
+            if not lease.begin_sending(self.claim):
+                self.stop("lost")
+                raise Cancelled
+            self.begun = True
+        self.channel.sound(sound.content, sound.sample_rate, sound.warnings)
 
     def work(self, engine: Engine) -> None:
         """Run the job to its end, whatever that is. Raises only when the database stays away."""

@@ -4,7 +4,7 @@ import uuid
 
 from django.db import connection
 
-from modelpilot.jobs import sql, stream
+from modelpilot.jobs import journal, sql, stream
 from modelpilot.jobs.lease import conclude_if
 from modelpilot.jobs.models import Job
 
@@ -27,5 +27,6 @@ def cancel(job: uuid.UUID) -> None:
             cursor.execute(sql.REQUEST_CANCEL, {"id": job})
             row = cursor.fetchone()
         if row is not None:
+            journal.cancel_requested(job)
             stream.tell_pod(row[0], job)
             return

@@ -5,7 +5,7 @@ import logging
 from billing import ledger
 from modelpilot.celery import app
 from modelpilot.jobs import rescue as rescuer
-from modelpilot.jobs import sql
+from modelpilot.jobs import sql, webhooks
 
 log = logging.getLogger(__name__)
 
@@ -13,6 +13,11 @@ log = logging.getLogger(__name__)
 @app.task(name="rescue")
 def rescue() -> None:
     rescuer.rescue()
+
+
+@app.task(name="deliver")
+def deliver() -> None:
+    webhooks.deliver()
 
 
 @app.task(name="reconcile")

@@ -12,10 +12,11 @@ from typing import Any
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 from django.db.models import F
+from django.db.models.functions import Now
 from psycopg.types.json import Jsonb
 
 from modelpilot import prepared
-from modelpilot.jobs import sql
+from modelpilot.jobs import journal, sql
 from modelpilot.jobs.models import Job
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ class Claim:
     request_id: str
     created_at: Any
     remaining_s: float
+    owner: int
 
 
 def claim(model: str, pod: uuid.UUID, limit: int) -> list[Claim]:
@@ -61,9 +63,20 @@ def claim(model: str, pod: uuid.UUID, limit: int) -> list[Claim]:
             request_id=row[7],
             created_at=row[8],
             remaining_s=float(row[9]),
+            owner=row[10],
         )
         for row in rows
     ]
+    for row, claim in zip(rows, claims, strict=True):
+        journal.claimed(
+            claim.id,
+            request_id=claim.request_id,
+            account=claim.owner,
+            model=model,
+            attempt=claim.attempt,
+            pod=pod,
+            queue_s=float(row[11]),
+        )
     return sorted(claims, key=lambda claim: claim.id)
 
 
@@ -89,6 +102,21 @@ def renew(claims: dict[uuid.UUID, int]) -> dict[uuid.UUID, bool]:
         {"ids": list(claims), "attempts": list(claims.values()), "lease_s": settings.LEASE_S},
     )
     return {job: cancel for job, _, cancel in rows}
+
+
+def begin_sending(claim: Claim) -> bool:
+    """Record that the client is about to get a part of the answer: no other attempt follows.
+
+    The lease is renewed with it, so a rescuer that has just found it over gives up. False
+    means that the job is no longer ours, and nothing may be sent.
+    """
+
+    def begin() -> bool:
+        running = Job.objects.filter(id=claim.id, attempt=claim.attempt, state=Job.State.RUNNING)
+        until = Now() + timedelta(seconds=settings.LEASE_S)
+        return bool(running.filter(lease_until__gt=Now()).update(stream=True, lease_until=until))
+
+    return retrying(begin)
 
 
 def finish(
@@ -141,7 +169,23 @@ def conclude_if(
         "outputs": Jsonb(outputs or []),
     }
     rows = prepared.run(statement, parameters)
-    return int(rows[0][0]) if rows else None
+    if not rows:
+        return None
+    last_attempt, cost, owner, model, request_id, queue_s, run_s = rows[0]
+    journal.ended(
+        job,
+        request_id=request_id,
+        account=owner,
+        model=model,
+        attempt=last_attempt,
+        state=state.value,
+        queue_s=float(queue_s),
+        run_s=None if run_s is None else float(run_s),
+        cost=cost,
+        result=result,
+        error=error,
+    )
+    return int(last_attempt)
 
 
 def retrying(function: Callable[[], bool], patience_s: float = 60.0) -> bool:

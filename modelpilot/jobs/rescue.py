@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db import connection
 from django.db.models.functions import Now
 
-from modelpilot.jobs import doorbell, sql, stream
+from modelpilot.jobs import doorbell, journal, sql, stream
 from modelpilot.jobs.cancel import CANCELLED
 from modelpilot.jobs.lease import conclude_if
 from modelpilot.jobs.models import Job
@@ -62,7 +62,13 @@ def requeue(job: Job) -> None:
         cursor.execute(sql.REQUEUE, {"id": job.id, "attempt": job.attempt})
         requeued = cursor.fetchone() is not None
     if requeued:
-        log.warning("Job %s lost its pod in attempt %d and waits again.", job.id, job.attempt)
+        journal.requeued(
+            job.id,
+            request_id=job.request_id,
+            account=job.owner_id,
+            model=job.model,
+            attempt=job.attempt,
+        )
         stream.restart(job.id, job.attempt)
         doorbell.ring(job.model)
 

@@ -58,7 +58,8 @@ WHERE id IN (
     LIMIT %(limit)s::bigint
     FOR UPDATE SKIP LOCKED)
 RETURNING id, attempt, kind, request, price, stream, watched, request_id, created_at,
-          EXTRACT(EPOCH FROM deadline_at - now())
+          EXTRACT(EPOCH FROM deadline_at - now()), owner_id,
+          EXTRACT(EPOCH FROM now() - created_at)
 """
 
 # Prolongs the leases of this pod's jobs. A job that is missing from the answer is no
@@ -99,7 +100,10 @@ WITH done AS (
         SELECT NULL, done.webhook WHERE done.webhook IS NOT NULL
     ) target
 ), {billing.SETTLE}
-SELECT attempt, charge FROM done
+SELECT done.attempt, done.charge, before.owner_id, before.model, before.request_id,
+       EXTRACT(EPOCH FROM COALESCE(before.started_at, now()) - before.created_at),
+       CASE WHEN before.state = 'running' THEN EXTRACT(EPOCH FROM now() - before.started_at) END
+FROM done JOIN jobs_job before ON before.id = done.id
 """
 
 

@@ -3,8 +3,11 @@
 Ids are `<attempt>-<seq>`, so the stream itself refuses what a zombie appends after a later
 attempt has begun. Text deltas carry their offset, so a repeated one is harmless and a
 whole text can be sent again from offset 0 whenever Valkey may have forgotten something.
+Pieces of sound carry theirs too, but only the last few are kept there, and not for long:
+who lacks one waits for the end, when the stored file has it.
 """
 
+import base64
 import logging
 import threading
 import uuid
@@ -19,9 +22,13 @@ from modelpilot.jobs import valkey
 log = logging.getLogger(__name__)
 
 LIFETIME_S = 3600
+# Sound is large: entries of it that Valkey keeps, and seconds after the end.
+SOUND_ENTRIES = 32
+SOUND_LIFETIME_S = 60
 FIELD = b"e"
 
 # {"type": "delta", "index", "offset", "text"} | {"type": "progress", "fraction"}
+# | {"type": "sound", "offset", "data" (base64), "sample_rate", "warnings"}
 # | {"type": "restart"} | {"type": "end"}: read the row
 Event = dict[str, Any]
 
@@ -83,6 +90,9 @@ class Channel:
     texts: dict[int, list[str]] = field(default_factory=dict)
     lengths: dict[int, int] = field(default_factory=dict)
     sent: dict[int, int] = field(default_factory=dict)
+    # Pieces of sound that Valkey may not have yet, and the bytes of all there were.
+    sounds: list[Event] = field(default_factory=list)
+    sound_bytes: int = 0
     fraction: float | None = None
     ended: bool = False
     seq: int = 0
@@ -96,6 +106,20 @@ class Channel:
         with self.publisher.lock:
             self.texts.setdefault(index, []).append(text)
             self.lengths[index] = self.lengths.get(index, 0) + len(text)
+        self.publisher.touch(self)
+
+    def sound(self, content: bytes, sample_rate: int, warnings: list[str]) -> None:
+        with self.publisher.lock:
+            self.sounds.append(
+                {
+                    "type": "sound",
+                    "offset": self.sound_bytes,
+                    "data": base64.b64encode(content).decode(),
+                    "sample_rate": sample_rate,
+                    "warnings": warnings,
+                }
+            )
+            self.sound_bytes += len(content)
         self.publisher.touch(self)
 
     def progress(self, fraction: float) -> None:
@@ -119,6 +143,7 @@ class Channel:
                     {"type": "delta", "index": index, "offset": start, "text": pieces[0][start:]}
                 )
                 self.sent[index] = self.lengths[index]
+        events += self.sounds
         if self.fraction is not None:
             events.append({"type": "progress", "fraction": self.fraction})
             self.fraction = None
@@ -179,11 +204,21 @@ class Publisher:
             self.again(channels)
             threading.Event().wait(0.5)
             return False
-        forgotten = [
-            channel for channel, answer in zip(channels, answers, strict=True) if answer is None
-        ]
+        forgotten = []
+        for (channel, _, events), answer in zip(batch, answers, strict=True):
+            if answer is None:
+                forgotten.append(channel)
+            else:
+                self.arrived(channel, events)
         self.again(forgotten)
         return True
+
+    def arrived(self, channel: Channel, events: list[Event]) -> None:
+        """Pieces of sound need not be sent again."""
+        if channel.sounds:
+            count = sum(event["type"] == "sound" for event in events)
+            with self.lock:
+                del channel.sounds[:count]
 
     def send(self, batch: list[tuple[Channel, bool, list[Event]]]) -> list[Any]:
         """XADD each batch; answers are ids, None where the stream had vanished, or errors."""
@@ -194,15 +229,19 @@ class Publisher:
                 {FIELD: orjson.dumps(events)},
                 id=f"{channel.attempt}-{channel.seq}",
                 nomkstream=not anew,
+                maxlen=SOUND_ENTRIES if channel.sound_bytes else None,
+                approximate=False,
             )
-            if anew:
-                pipeline.expire(key(channel.job), LIFETIME_S)
+            if anew or forgets(channel, events):
+                lifetime = SOUND_LIFETIME_S if forgets(channel, events) else LIFETIME_S
+                pipeline.expire(key(channel.job), lifetime)
         answers = pipeline.execute(raise_on_error=False)
         with self.lock:
-            for channel, anew, _ in batch:
+            for channel, anew, events in batch:
                 answer = answers.pop(0)
-                if anew:
+                if anew or forgets(channel, events):
                     answers.pop(0)
+                if anew:
                     channel.resend = False
                 answers.append(answer)
         return answers
@@ -213,3 +252,8 @@ class Publisher:
             for channel in channels:
                 channel.resend = True
                 self.touched.add(channel)
+
+
+def forgets(channel: Channel, events: list[Event]) -> bool:
+    """Whether these are the last events of a job with sound."""
+    return bool(channel.sound_bytes) and END in events

@@ -14,7 +14,7 @@ from billing import ledger
 from billing.money import usd
 from modelpilot import prepared
 from modelpilot.errors import ApiError
-from modelpilot.jobs import sql
+from modelpilot.jobs import journal, sql
 from modelpilot.jobs.models import Job
 
 IDEMPOTENCY_LIFETIME = timedelta(hours=24)
@@ -52,6 +52,14 @@ def submit(order: Order) -> uuid.UUID:
     while True:
         try:
             if insert(order):
+                journal.accepted(
+                    order.id,
+                    request_id=order.request_id,
+                    account=order.owner,
+                    kind=order.kind,
+                    model=order.model,
+                    price=order.price,
+                )
                 return order.id
         except IntegrityError:
             pass  # the idempotency key is taken, perhaps this very millisecond

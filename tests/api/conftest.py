@@ -15,7 +15,9 @@ NewCaller = Callable[..., Caller]
 @pytest.fixture(scope="session")
 def system() -> Iterator[System]:
     mine = Path(__file__).with_name("catalog.toml")
-    with product(MODELPILOT_CATALOG=f"{CATALOG},{mine}") as system:
+    with product(
+        MODELPILOT_CATALOG=f"{CATALOG},{mine}", MODELPILOT_WEBHOOK_HTTP_HOSTS="127.0.0.1"
+    ) as system:
         yield system.start()
 
 

@@ -1,0 +1,60 @@
+"""A job as its owner sees it, in the API and in webhooks."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from billing.money import usd
+from inference.types import Kind
+from modelpilot.errors import ApiError
+from modelpilot.jobs import storage
+from modelpilot.jobs.models import Job
+
+
+def ended(job: Job, link: Callable[[str], str]) -> dict[str, Any]:
+    """The body of a job that has ended; `link` makes a path of ours absolute."""
+    return {
+        "id": str(job.id),
+        "object": "job",
+        "kind": job.kind,
+        "model": job.model,
+        "state": job.state,
+        "phase": job.state,
+        "queue_position": None,
+        "progress": float(job.state == Job.State.SUCCEEDED),
+        "attempt": job.attempt,
+        "created_at": timestamp(job.created_at),
+        "started_at": timestamp(job.started_at),
+        "finished_at": timestamp(job.finished_at),
+        "cost": usd(job.cost),
+        "outputs": [
+            {
+                "url": link(storage.signed_path(output.id)),
+                "media_type": output.media_type,
+                "bytes": output.bytes,
+            }
+            for output in job.outputs.all()
+        ],
+        "result": job.result if job.kind == Kind.TEXT else None,
+        "error": job_error(job.error).body()["error"] if job.error else None,
+        "request": job.request,
+    }
+
+
+def job_error(error: dict[str, Any] | None) -> ApiError:
+    """The answer of a waiting route to a job that did not succeed, from its row's `error`."""
+    error = dict(error or {})
+    status = error.pop("status", 500)
+    return ApiError(
+        status,
+        error.pop("code"),
+        error.pop("message"),
+        param=error.pop("param", None),
+        type="invalid_request_error" if status < 500 else "server_error",
+        headers={"Retry-After": "5"} if status == 503 else None,
+    )
+
+
+def timestamp(moment: datetime | None) -> int | None:
+    """Unix seconds, as OpenAI's objects have them."""
+    return None if moment is None else int(moment.timestamp())
