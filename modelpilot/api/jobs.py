@@ -3,17 +3,17 @@
 import uuid
 from typing import Annotated, Any
 
-from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from ninja import Query, Router
 from pydantic import Field
 
 from inference.types import Kind
-from modelpilot.api import waiting
+from modelpilot.api import ordering, waiting
 from modelpilot.api.auth import PERMISSIONS, Key, permission_denied, principal_of
 from modelpilot.api.outputs import absolute
 from modelpilot.errors import ApiError
 from modelpilot.hop import hop
-from modelpilot.jobs import shown
+from modelpilot.jobs import shown, storage
 from modelpilot.jobs.cancel import cancel
 from modelpilot.jobs.ids import parse
 from modelpilot.jobs.models import Job
@@ -28,11 +28,19 @@ async def list_jobs(
     request: HttpRequest,
     limit: Annotated[int, Query(ge=1, le=100)] = PAGE,
     after: Annotated[str | None, Field(max_length=60)] = None,
+    state: Job.State | None = None,
+    kind: Kind | None = None,
+    model: Annotated[str | None, Field(max_length=100)] = None,
 ) -> HttpResponseBase:
-    """Your jobs, newest first; `after` is the id of the last job of the page before."""
+    """Your jobs, newest first; `after` is the id of the last job of the page before.
+
+    `state`, `kind` and `model` choose among them.
+    """
+    chosen = {"state": state, "kind": kind, "model": model}
 
     def page() -> dict[str, Any]:
         jobs = Job.objects.filter(owner=principal_of(request).user_id)
+        jobs = jobs.filter(**{name: value for name, value in chosen.items() if value is not None})
         if after is not None:
             jobs = jobs.filter(id__lt=known_id(after))
         rows = list(jobs.prefetch_related("outputs").order_by("-id")[: limit + 1])
@@ -64,6 +72,43 @@ async def cancel_job(request: HttpRequest, job_id: str) -> HttpResponseBase:
         return job_body(request, waiting.read(job.id))
 
     return JsonResponse(await hop(stop))
+
+
+@router.post(
+    "/jobs/{job_id}/replay",
+    auth=Key(*PERMISSIONS, any_of=True),
+    summary="Run a job again",
+)
+async def replay_job(request: HttpRequest, job_id: str) -> HttpResponseBase:
+    """A new job with the same request, at today's price: 202 with the job."""
+    job = await hop(find, request, job_id)
+    if job.permission not in principal_of(request).permissions:
+        raise permission_denied([job.permission])
+    if not job.request:
+        raise ApiError(409, "job_deleted", "The request of this job was deleted. Send it anew.")
+    placed = await ordering.place(
+        request,
+        route=job.route,
+        kind=Kind(job.kind),
+        permission=job.permission,
+        model=job.model,
+        body=job.request,
+    )
+    return await hop(accepted, request, placed.id)
+
+
+@router.delete("/jobs/{job_id}", auth=Key("read"), summary="Delete a job's content")
+async def delete_job(request: HttpRequest, job_id: str) -> HttpResponseBase:
+    """Remove outputs, prompt and result for good; what it cost stays in the books."""
+
+    def delete() -> HttpResponseBase:
+        job = find(request, job_id)
+        if not job.terminal:
+            raise ApiError(409, "job_not_finished", "The job still runs. Cancel it first.")
+        storage.delete_content(job)
+        return HttpResponse(status=204)
+
+    return await hop(delete)
 
 
 def find(request: HttpRequest, text: str, kind: Kind | None = None) -> Job:

@@ -94,7 +94,7 @@ async def place(
     else:
         # It may be over, and its events forgotten: look at the row first.
         subscription = reader().subscribe(accepted)
-        subscription.push([TICK])
+        subscription.push(TICK)
     return Placed(accepted, subscription, card, serving, earlier=accepted != job)
 
 

@@ -61,11 +61,11 @@ async def over_already(subscription: Subscription, wait_s: float) -> bool:
         async with asyncio.timeout(wait_s):
             while True:
                 await subscription.wait()
-                if subscription.events[0] != TICK:
-                    return subscription.events[0] == END
-                subscription.events.popleft()
+                if subscription.peek() != TICK:
+                    return subscription.peek() == END
+                await subscription.get()
                 if await hop(is_over, subscription.job):
-                    subscription.push([END])
+                    subscription.push(END)
     except TimeoutError:
         return False
 

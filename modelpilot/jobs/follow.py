@@ -42,17 +42,22 @@ class Subscription:
     def __init__(self, job: uuid.UUID, *, watched: bool, after: Position) -> None:
         self.job = job
         self.watched = watched
-        self.position = after
-        self.events: deque[Event] = deque()
+        # How far the reader has come, and how far its follower.
+        self.position = self.passed = after
+        self.events: deque[tuple[Event, Position | None]] = deque()
         self.arrived = asyncio.Event()
 
     def put(self, entry: Position, events: list[Event]) -> None:
         if entry > self.position:
             self.position = entry
-            self.push(events)
+            *first, last = events
+            # Only with the last of its events has an entry been passed.
+            self.events.extend([*((event, None) for event in first), (last, entry)])
+            self.arrived.set()
 
-    def push(self, events: list[Event]) -> None:
-        self.events.extend(events)
+    def push(self, event: Event) -> None:
+        """Add an event that is not from the stream."""
+        self.events.append((event, None))
         self.arrived.set()
 
     async def wait(self) -> None:
@@ -63,7 +68,14 @@ class Subscription:
 
     async def get(self) -> Event:
         await self.wait()
-        return self.events.popleft()
+        event, entry = self.events.popleft()
+        if entry is not None:
+            self.passed = entry
+        return event
+
+    def peek(self) -> Event:
+        """The event that `get` would return now."""
+        return self.events[0][0]
 
 
 class Reader:
@@ -132,7 +144,7 @@ class Reader:
             await asyncio.sleep(TICK_S)
             for followers in list(self.subscriptions.values()):
                 for subscription in followers:
-                    subscription.push([TICK])
+                    subscription.push(TICK)
             await self.refresh_watches()
 
     async def read(self) -> None:

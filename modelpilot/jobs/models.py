@@ -89,6 +89,12 @@ class Job(models.Model):
                 name="jobs_queue_by_owner",
                 condition=models.Q(state="queued"),
             ),
+            # Jobs that lost a pod: few, and looked at by every claim.
+            models.Index(
+                fields=["model", "fair_tag", "id"],
+                name="jobs_queue_tried",
+                condition=models.Q(state="queued", attempt__gt=0),
+            ),
             models.Index(
                 fields=["lease_until"],
                 name="jobs_leases",

@@ -47,7 +47,7 @@ WHERE id IN (
     WHERE state = 'queued' AND model = %(model)s::text
       AND (attempt < %(last_attempt)s::int - 1 OR id = (
           SELECT id FROM jobs_job
-          WHERE state = 'queued' AND model = %(model)s::text
+          WHERE state = 'queued' AND attempt > 0 AND model = %(model)s::text
             AND attempt >= %(last_attempt)s::int - 1
             AND NOT EXISTS (SELECT 1 FROM jobs_job
                             WHERE state = 'running' AND pod = %(pod)s::uuid

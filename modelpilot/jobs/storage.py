@@ -13,7 +13,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage, default_storage
 
 from inference.types import File
-from modelpilot.jobs.models import Output
+from modelpilot.jobs.models import Job, Output
 
 
 class DurableFileSystemStorage(FileSystemStorage):
@@ -64,3 +64,11 @@ def signature_holds(output: uuid.UUID, expires: str, given: str) -> bool:
     if not expires.isdecimal() or len(expires) > 12 or int(expires) < time.time():
         return False
     return hmac.compare_digest(signature(output, int(expires)).encode(), given.encode())
+
+
+def delete_content(job: Job) -> None:
+    """Forget what an ended job was asked and what it made; its row stays for the books."""
+    Job.objects.filter(id=job.id).update(request={}, result=None)
+    for output in job.outputs.all():
+        output.delete()
+        default_storage.delete(output.path)

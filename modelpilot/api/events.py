@@ -1,0 +1,111 @@
+"""GET /jobs/{id}/events: a job as it happens, to anybody who may see it, as often as they like."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import orjson
+from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
+from ninja import Router
+
+from modelpilot.api import jobs, waiting
+from modelpilot.api.auth import PERMISSIONS, Key
+from modelpilot.errors import ApiError
+from modelpilot.hop import hop
+from modelpilot.jobs.follow import TICK, Position, Subscription, position, reader, spell
+from modelpilot.jobs.models import Job
+
+router = Router(tags=["Jobs"])
+
+
+@router.get(
+    "/jobs/{job_id}/events",
+    auth=Key(*PERMISSIONS, any_of=True, polling=True),
+    summary="Follow a job",
+)
+async def follow_job(request: HttpRequest, job_id: str) -> HttpResponseBase:
+    """Server-Sent Events: `state`, `progress`, `delta`, `restart`, and at last `end`.
+
+    A `delta` belongs at its `offset` (in characters) of choice `index`: cut your text there
+    and append, then a repeated piece does no harm. `restart` means that the pod died and all
+    text so far is void. `end` carries the whole job. Reconnect with `Last-Event-ID` to go on
+    where you were; leaving does not cancel the job.
+    """
+    after = last_event_id(request)
+    job = await hop(jobs.find, request, job_id)
+    subscription = reader().subscribe(job.id, after=after)
+    # Looks at the row at once: the job may be over, and its events forgotten.
+    subscription.push(TICK)
+    response = StreamingHttpResponse(
+        told(request, subscription), content_type="text/event-stream; charset=utf-8"
+    )
+    response.headers["Cache-Control"] = "no-cache"
+    response.headers["X-Accel-Buffering"] = "no"
+    return response
+
+
+def last_event_id(request: HttpRequest) -> Position:
+    text = request.headers.get("Last-Event-ID", "0-0")
+    try:
+        return position(text)
+    except ValueError:
+        raise ApiError(
+            422,
+            "invalid_value",
+            "A Last-Event-ID is the id of an event that you got, such as 1-42.",
+            param="Last-Event-ID",
+        ) from None
+
+
+async def told(request: HttpRequest, subscription: Subscription) -> AsyncIterator[bytes]:
+    # How much of each choice's text this connection has brought.
+    reach: dict[int, int] = {}
+    async for event in waiting.events(subscription):
+        fields = {key: value for key, value in event.items() if key != "type"}
+        match event["type"]:
+            case "tick":
+                yield message("state", await hop(state, subscription), subscription)
+            case "end":
+                body = await hop(whole, request, subscription)
+                for rest in untold(body, reach):
+                    yield message("delta", rest, subscription)
+                yield message("end", body, subscription)
+            case "delta":
+                reach[fields["index"]] = fields["offset"] + len(fields["text"])
+                yield message("delta", fields, subscription)
+            case name:
+                yield message(name, fields, subscription)
+
+
+def untold(job: dict[str, Any], reach: dict[int, int]) -> list[dict[str, Any]]:
+    """The ends of the texts that the stream did not bring: the row has the last word."""
+    choices = (job["result"] or {}).get("choices", ())
+    return [
+        {"index": choice["index"], "offset": offset, "text": choice["text"][offset:]}
+        for choice in choices
+        if (offset := reach.get(choice["index"], 0)) < len(choice["text"])
+    ]
+
+
+def state(subscription: Subscription) -> dict[str, Any]:
+    job = Job.objects.get(id=subscription.job)
+    outlook = waiting.outlook(job)
+    return {
+        "state": job.state,
+        "phase": outlook.phase,
+        "queue_position": outlook.queue_position,
+        "estimated_time_ms": outlook.estimated_time_ms,
+    }
+
+
+def whole(request: HttpRequest, subscription: Subscription) -> dict[str, Any]:
+    return jobs.job_body(request, waiting.read(subscription.job))
+
+
+def message(name: str, fields: dict[str, Any], subscription: Subscription) -> bytes:
+    """One event; its id is that of the last entry which has been told in full."""
+    passed = spell(subscription.passed)
+    return b"id: %s\nevent: %s\ndata: %s\n\n" % (
+        passed.encode(),
+        name.encode(),
+        orjson.dumps(fields),
+    )
