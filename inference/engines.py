@@ -14,6 +14,7 @@ NEEDS = {
     "text_llamacpp": {"xllamacpp": "xllamacpp"},
     "speech_kokoro": {"kokoro_onnx": "kokoro-onnx"},
     "speech_piper": {"piper": "piper-tts"},
+    "speech_chatterbox": {"chatterbox": "chatterbox-light"},
 }
 
 

@@ -14,7 +14,7 @@ PAUSE_S = 0.25
 def check(card: Card, request: SpeechRequest) -> dict[str, float]:
     """The voices that the request means, with their shares of 1; raises InvalidRequest."""
     audio.check(request.format)
-    return voices.check(card, request.voice, request.speed)
+    return voices.check(card, request.voice, request.speed, request.audio_prompt)
 
 
 def speak(

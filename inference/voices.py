@@ -27,12 +27,20 @@ class Voice:
     aliases: list[str]
 
 
-def check(card: Card, voice: str | None, speed: float) -> dict[str, float]:
+def check(
+    card: Card, voice: str | None, speed: float, audio_prompt: str | None = None
+) -> dict[str, float]:
     """The card's voices that `voice` means, and their shares, which add up to 1.
 
     `voice` is a name, an alias, None for the card's default, or a mix of several:
-    `a+b`, `a(2)+b(1)`. Raises InvalidRequest, naming what is wrong.
+    `a+b`, `a(2)+b(1)`. Cloning (`audio_prompt`) is for cards that allow it. Raises
+    InvalidRequest, naming what is wrong.
     """
+    if audio_prompt is not None and card.options.get("cloning") is not True:
+        raise InvalidRequest(
+            f"{card.id} clones no voices on this server. Leave 'audio_prompt' out.",
+            param="audio_prompt",
+        )
     pace = card.parameters["speed"]
     if not pace.min <= speed <= pace.max:
         raise InvalidRequest(f"speed must be {pace.min} to {pace.max}.", param="speed")

@@ -19,7 +19,7 @@ from inference import hub
 from inference.catalog import Card, Source
 from inference.errors import WeightsNotFound, WeightsRefused
 
-FORMATS = {".safetensors", ".gguf", ".onnx", ".json", ".txt", ".model", ".npz", ".bin"}
+FORMATS = {".safetensors", ".gguf", ".onnx", ".json", ".txt", ".model", ".npz", ".bin", ".wav"}
 CODE = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".py"}
 # How a zip archive and a pickle begin: what PyTorch writes into a ".bin".
 PICKLED = re.compile(rb"PK\x03\x04|\x80[\x02-\x05][\x8a\x95}(\]c]")

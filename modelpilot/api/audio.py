@@ -24,7 +24,7 @@ WAIT_S = 25.0
 @router.post("/generate/audio", auth=Key("generate"), summary="Generate speech")
 async def generate_audio(request: HttpRequest, body: AudioBody) -> HttpResponseBase:
     """Speak a text. 200 with the audio, or 202 with a `poll_url` where that takes longer."""
-    check_voice(body.model, body.voice, body.speed)
+    check_voice(body.model, body.voice, body.speed, body.audio_prompt)
     return await native.generate(
         request,
         route="generate/audio",

@@ -197,11 +197,16 @@ class AudioBody(Native):
     text: SpokenText
     voice: Voice | None = None
     speed: Speed = 1.0
+    # A WAV file in base64, whose voice is to speak: where the model's card allows it.
+    audio_prompt: Annotated[str, Field(max_length=4_000_000)] | None = None
     webhook: WebhookUrl | None = None
 
     def request(self) -> dict[str, Any]:
         """As `inference.types.SpeechRequest` takes it."""
-        return {"text": self.text, "voice": self.voice, "speed": self.speed, "format": "wav"}
+        request = {"text": self.text, "voice": self.voice, "speed": self.speed, "format": "wav"}
+        return (
+            request if self.audio_prompt is None else request | {"audio_prompt": self.audio_prompt}
+        )
 
 
 class SpeechBody(OpenAI):

@@ -53,12 +53,14 @@ def speaking(principal: Principal) -> list[Card]:
     ]
 
 
-def check_voice(model: str, voice: str | None, speed: float) -> None:
+def check_voice(
+    model: str, voice: str | None, speed: float, audio_prompt: str | None = None
+) -> None:
     """ApiError 422 for a voice or a pace that the model's card does not have."""
     card = cards().find(model)
     if card is None or card.kind is not Kind.AUDIO:
         return
     try:
-        voices.check(card, voice, speed)
+        voices.check(card, voice, speed, audio_prompt)
     except InvalidRequest as error:
         raise ApiError(422, error.code, error.message, param=error.param) from error

@@ -53,3 +53,9 @@ def test_piper_does_not_mix(alice: Caller) -> None:
     error = error_of(alice.post("generate/audio", body), 422, "invalid_value")
     assert error["param"] == "voice"
     assert "can't mix" in error["message"]
+
+
+def test_nobody_is_cloned_unless_the_operator_allows_it(alice: Caller) -> None:
+    body = {"model": "kokoro", "text": "Hello.", "audio_prompt": "UklGRg=="}
+    error = error_of(alice.post("generate/audio", body), 422, "invalid_value")
+    assert error["param"] == "audio_prompt"
