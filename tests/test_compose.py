@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ import yaml
 from modelpilot.keeper import SYSTEM_USER, package_folder
 from modelpilot.management.commands import up
 from tests.api.caller import Caller
-from tests.leftovers import eventually
+from tests.leftovers import assert_nothing_runs, eventually
 from tests.system import CATALOG, ROOT, free_port
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -139,7 +139,13 @@ class Stack:
     def spawn(self, words: list[str], **options: Any) -> subprocess.Popen[bytes]:
         with open(self.log, "ab") as log:
             return subprocess.Popen(
-                words, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **options
+                words,
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                **options,
             )
 
     def run(self, *words: str) -> str:
@@ -190,7 +196,9 @@ class Stack:
         return bool(answer.json() == {"status": "ready", "database": "running", "queue": "running"})
 
     def kill(self, service: str) -> None:
-        self.processes[service].kill()
+        """As a container goes: with all that it started (celery's clock is a child)."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.processes[service].pid, signal.SIGKILL)
         self.processes[service].wait()
 
     def stop(self) -> None:
@@ -198,11 +206,9 @@ class Stack:
             process = self.processes.get(service)
             if process is not None and process.poll() is None:
                 process.send_signal(signal.SIGINT if service == "postgres" else signal.SIGTERM)
-                try:
+                with suppress(subprocess.TimeoutExpired):
                     process.wait(40)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
+                self.kill(service)
 
 
 @contextmanager
@@ -219,6 +225,7 @@ def running() -> Iterator[Stack]:
         yield stack
     finally:
         stack.stop()
+        assert_nothing_runs(stack.data)
         shutil.rmtree(folder)
 
 
