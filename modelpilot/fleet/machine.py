@@ -16,8 +16,8 @@ def memory_mb() -> int:
 
 
 def device() -> Device:
-    """Where a pod computes: one core is left to everything else."""
-    return Device("cpu", 0, max(1, (psutil.cpu_count(logical=False) or 1) - 1))
+    """Where a pod computes: on all cores, since pods are niced and everything else goes first."""
+    return Device("cpu", 0, psutil.cpu_count(logical=False) or 1)
 
 
 def too_small_for(card: Card) -> str | None:

@@ -41,6 +41,8 @@ WATCH_S = 15.0
 # How long a run may ignore that it should stop before the whole pod goes.
 STUBBORN_S = 30.0
 DRAIN_S = 25.0
+# The web process and the servers go first: they need little, and all wait for them.
+NICENESS = 5
 # Exit status of a pod that has itself recorded why its model can't be loaded.
 LOAD_FAILED = 3
 
@@ -283,6 +285,7 @@ def run(pod_id: uuid.UUID, card: Card) -> int:
 
     A model that can't be loaded ends here: the reason goes to the deployment.
     """
+    os.nice(NICENESS)
     pod = Pod(pod_id, card)
     try:
         pod.load()
