@@ -52,9 +52,7 @@ async def create_chat_completion(request: HttpRequest, body: ChatBody) -> HttpRe
     else:
         await waiting.finished_or_cancelled(placed.subscription)
         response = completion(await hop(outcome.read, placed.id))
-    if placed.earlier:
-        response.headers["Idempotent-Replayed"] = "true"
-    return response
+    return placed.marked(response)
 
 
 def completion(job: Outcome) -> HttpResponseBase:

@@ -44,9 +44,7 @@ async def generate(
     )
     over = await waiting.finished(placed.subscription, wait_s)
     response = await hop(finished if over else accepted, placed.id, route, shape)
-    if placed.earlier:
-        response.headers["Idempotent-Replayed"] = "true"
-    return response
+    return placed.marked(response)
 
 
 def finished(job_id: uuid.UUID, route: str, shape: Shape) -> HttpResponseBase:

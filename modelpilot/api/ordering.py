@@ -5,7 +5,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseBase
 
 from inference.catalog import Card
 from inference.types import Kind
@@ -39,6 +39,12 @@ class Placed:
     card: Card
     serving: Serving
     earlier: bool
+
+    def marked(self, response: HttpResponseBase) -> HttpResponseBase:
+        """The response, saying so if it is a replay."""
+        if self.earlier:
+            response.headers["Idempotent-Replayed"] = "true"
+        return response
 
 
 async def place(

@@ -54,9 +54,7 @@ async def create_speech(request: HttpRequest, body: SpeechBody) -> HttpResponseB
         response = await hop(spoken, placed.id)
     else:
         response = begun(placed, first, MEDIA_TYPES[body.response_format])
-    if placed.earlier:
-        response.headers["Idempotent-Replayed"] = "true"
-    return response
+    return placed.marked(response)
 
 
 def opens(event: Event) -> bool:

@@ -51,8 +51,7 @@ async def events(subscription: Subscription) -> AsyncIterator[Event]:
 
 
 def is_over(job: uuid.UUID) -> bool:
-    state = Job.objects.values_list("state", flat=True).get(id=job)
-    return state not in (Job.State.QUEUED, Job.State.RUNNING)
+    return Job.objects.only("state").get(id=job).terminal
 
 
 async def over_already(subscription: Subscription, wait_s: float) -> bool:
