@@ -37,9 +37,10 @@ bench: $(INSTALLED) ## Measure this machine
 
 lock: $(INSTALLED) ## Pin every dependency anew in requirements.lock
 	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet pyproject.toml \
-		--extra text --extra speech --extra dev --output-file requirements.lock \
+		--extra text --extra speech --extra image --extra dev --output-file requirements.lock \
 		--strip-extras --no-annotate --no-emit-options \
 		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host $(ARGS)
+	@sed -i 's/^\(torch==[0-9.]*\)+cpu$$/\1/' requirements.lock
 	@printf '%s\n' '' '# Extra "local": only the files of these are read, so what they need as tools' \
 		'# stays out (see pyproject.toml). Hence the lock is installed with --no-deps.' \
 		>> requirements.lock
@@ -47,11 +48,15 @@ lock: $(INSTALLED) ## Pin every dependency anew in requirements.lock
 		project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
 		print(*project["optional-dependencies"]["local"], sep="\n")' >> requirements.lock
 
+# torch comes first and with what it needs: on a machine with a GPU that is CUDA's libraries, which
+# the lock, made on one without, doesn't name.
 $(INSTALLED): requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "ModelPilot needs Python 3.11 or newer, and '$(PYTHON)' is not."; \
 		echo "Name another: make PYTHON=/path/to/python3.12"; exit 1; }
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv
 	@echo "Installing what requirements.lock names into .venv ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--constraint requirements.lock "$$(grep ^torch== requirements.lock)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
 	@touch $@
