@@ -126,6 +126,8 @@ NODE_MEMORY_MB = env_int("MODELPILOT_NODE_MEMORY_MB", 0)
 # Jobs: how long a pod owns a claimed job without renewing it, and how often it is tried.
 LEASE_S = 30
 MAX_ATTEMPTS = 3
+# Jobs that an account may have queued and running at once.
+JOBS_PER_ACCOUNT = env_int("MODELPILOT_JOBS_PER_ACCOUNT", 10_000)
 IDLE_SECONDS = env_int("MODELPILOT_IDLE_SECONDS", 300)
 
 DATABASE_URL = env("DATABASE_URL")

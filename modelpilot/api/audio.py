@@ -34,6 +34,7 @@ async def generate_audio(request: HttpRequest, body: AudioBody) -> HttpResponseB
         wait_s=waiting.preferred_wait(request, WAIT_S),
         shape=audio,
         webhook=body.webhook,
+        max_cost=body.max_cost,
     )
 
 

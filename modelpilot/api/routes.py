@@ -20,7 +20,9 @@ from modelpilot.api import (
     metrics,
     models,
     outputs,
+    quote,
     speech,
+    usage,
     voices,
     webhooks,
 )
@@ -74,6 +76,8 @@ for router in (
     jobs.router,
     events.router,
     account.router,
+    usage.router,
+    quote.router,
     deployments.router,
     webhooks.router,
 ):

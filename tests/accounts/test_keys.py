@@ -43,7 +43,7 @@ def test_the_key_itself_is_not_stored(db: None, alice: User) -> None:
 
 
 def test_a_key_names_its_owner_and_what_it_may_do(db: None, alice: User) -> None:
-    key = keys.create(alice, permissions=["read"], models=["echo"])
+    key = keys.create(alice, permissions=["read"], allowed_models=["echo"])
 
     principal = keys.authenticate(key)
 
