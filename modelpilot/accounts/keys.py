@@ -15,8 +15,8 @@ from datetime import datetime, timedelta
 from typing import TypedDict, Unpack
 
 from django.conf import settings
+from django.contrib.postgres.functions import TransactionNow
 from django.db.models import F, Q
-from django.db.models.functions import Now
 from django.utils import timezone
 
 from modelpilot import prepared
@@ -179,7 +179,7 @@ def rotate(key: ApiKey, overlap: timedelta = OVERLAP) -> str:
     fresh = new_key()
     rotated = ApiKey.objects.filter(id=key.id, revoked_at=None).update(
         previous_digest=F("digest"),
-        previous_until=Now() + overlap,
+        previous_until=TransactionNow() + overlap,
         digest=digest(fresh),
         last_four=fresh[-4:],
     )
