@@ -31,16 +31,14 @@ def report(owner: int, first: date, last: date, groups: Sequence[Group]) -> list
         .values(*groups)
         .annotate(**{f"sum_{name}": Sum(name) for name in COUNTS})
         .order_by(*groups)
+        .values_list(*groups, *(f"sum_{name}" for name in COUNTS))
     )
-    names = key_names(owner) if "key" in groups else {}
-    return [
-        {
-            **{group: row[group] for group in groups},
-            **({"key_name": names.get(row["key"])} if "key" in groups else {}),
-            **{name: row[f"sum_{name}"] for name in COUNTS},
-        }
-        for row in rows
-    ]
+    told = [dict(zip((*groups, *COUNTS), row, strict=True)) for row in rows]
+    if "key" in groups:
+        names = key_names(owner)
+        for row in told:
+            row["key_name"] = names.get(row["key"])
+    return told
 
 
 def key_names(owner: int) -> dict[int, str]:

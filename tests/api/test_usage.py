@@ -145,6 +145,8 @@ def test_no_cell_is_a_formula(newcomer: NewCaller, system: System) -> None:
         ({"group_by": ""}, "group_by"),
         ({"from": "yesterday"}, "from"),
         ({"from": "2026-02-30"}, "from"),
+        ({"to": "0001-01-01"}, "to"),
+        ({"from": "9999-12-31"}, "from"),
         ({"from": "2026-01-02", "to": "2026-01-01"}, "from"),
         ({"from": "2024-01-01", "to": "2026-01-01"}, "from"),
         ({"format": "xml"}, "format"),
