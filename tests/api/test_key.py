@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from modelpilot.accounts.keys import Principal
+from modelpilot.api.account import key_body
+from modelpilot.errors import ApiError
 from tests.api.caller import Caller, error_of
 from tests.system import System
 
@@ -82,6 +85,13 @@ def test_spend_is_the_keys_own(keys: dict[str, Caller]) -> None:
 
 def test_a_key_needs_read_to_look_at_itself(keys: dict[str, Caller]) -> None:
     error_of(keys["generate"].get("key"), 403, "permission_denied")
+
+
+def test_a_browser_session_has_no_key() -> None:
+    session = Principal(1, None, frozenset(["read"]), None, can_deploy=False)
+    with pytest.raises(ApiError) as refusal:
+        key_body(session)
+    assert (refusal.value.status, refusal.value.code) == (404, "no_api_key")
 
 
 def test_it_may_call_its_own_models_only(keys: dict[str, Caller]) -> None:
