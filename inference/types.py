@@ -59,9 +59,53 @@ class SpeechRequest:
     audio_prompt: str | None = None
 
 
-type_of_request = {Kind.TEXT: ChatRequest, Kind.AUDIO: SpeechRequest}
+@dataclass(frozen=True, slots=True)
+class ImageRequest:
+    """A picture to draw, `n` times: picture number i is drawn from `seed` + i.
 
-Request = ChatRequest | SpeechRequest
+    `width` and `height` in pixels. `guidance` None: the model has none. `image` is the
+    encoded picture to begin with, of which `strength` (0 to 1) is drawn anew; `mask`
+    is white where that may happen. `format` is "png", "jpeg" or "webp".
+    """
+
+    prompt: str
+    width: int
+    height: int
+    steps: int
+    seed: int
+    guidance: float | None = None
+    negative_prompt: str | None = None
+    n: int = 1
+    image: bytes | None = None
+    mask: bytes | None = None
+    strength: float | None = None
+    format: str = "png"
+
+
+@dataclass(frozen=True, slots=True)
+class VideoRequest:
+    """A film of `num_frames` frames at `fps` a second; `image` is its first frame, encoded."""
+
+    prompt: str
+    width: int
+    height: int
+    num_frames: int
+    fps: int
+    steps: int
+    seed: int
+    guidance: float | None = None
+    negative_prompt: str | None = None
+    image: bytes | None = None
+
+
+type_of_request = {
+    Kind.TEXT: ChatRequest,
+    Kind.IMAGE: ImageRequest,
+    Kind.AUDIO: SpeechRequest,
+    Kind.VIDEO: VideoRequest,
+}
+
+Request = ChatRequest | ImageRequest | SpeechRequest | VideoRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +135,14 @@ class Progress:
     fraction: float
 
 
-Event = Delta | Sound | Progress
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a picture or film looks like so far: a small JPEG."""
+
+    content: bytes
+
+
+Event = Delta | Sound | Progress | Preview
 
 # Called by the engine from whichever thread does the work. It raises
 # `errors.Cancelled` when the job should stop; the engine lets that pass through
@@ -115,7 +166,9 @@ class Result:
     `data` is JSON and kind-specific. Text: `{"choices": [{"index", "text",
     "finish_reason"}], "usage": {"prompt_tokens", "completion_tokens",
     "total_tokens", "prompt_tokens_details": {"cached_tokens"}}}`.
-    Audio: `{"sample_rate", "duration_s"}` beside one file.
+    Audio: `{"sample_rate", "duration_s"}` beside one file. Image: `{"images": [{"seed",
+    "width", "height"}]}` beside as many files. Video: `{"seed", "width", "height",
+    "num_frames", "fps", "duration_s"}` beside an MP4 and its poster (JPEG).
     """
 
     data: dict[str, Any]
