@@ -178,11 +178,15 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Where a pod's model sits: `kind` is "cpu" or "cuda"; `threads` bounds CPU work."""
+    """Where a pod's model sits: `kind` is "cpu" or "cuda"; `threads` bounds CPU work.
+
+    `memory_mb` is the memory of a GPU that the pod may use, in MB; None is all that is free.
+    """
 
     kind: str = "cpu"
     index: int = 0
     threads: int = 1
+    memory_mb: int | None = None
 
 
 class Engine(Protocol):
