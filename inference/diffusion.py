@@ -17,6 +17,7 @@ import importlib.util
 import inspect
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -45,8 +46,18 @@ class Mode(StrEnum):
     MASK = "mask"
 
 
-# Hears of each finished step: its number from 0, how many there are, and the latents.
-OnStep = Callable[[int, int, torch.Tensor], None]
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step that is done: `number` of `count`, from 0, at `timestep` of the pipe's scheduler."""
+
+    number: int
+    count: int
+    timestep: Any
+    latents: torch.Tensor
+    pipe: Any
+
+
+OnStep = Callable[[Step], None]
 
 
 def load(card: Card, folder: Path, device: Device) -> "Model":
@@ -110,6 +121,13 @@ class Model:
         """Whether the call of this mode has an argument `name`."""
         return name in self._names[mode]
 
+    def batches(self, mode: Mode) -> bool:
+        """Whether the call makes several things, each of its own prompt and picture.
+
+        A model that takes pictures in its one pipeline reads several as parts of one request.
+        """
+        return mode is Mode.TEXT or self._pipes[mode] is not self.pipe
+
     def run(self, mode: Mode, arguments: dict[str, Any], on_step: OnStep) -> Any:
         """The pipeline's answer to these arguments, less those that its call doesn't have.
 
@@ -121,7 +139,8 @@ class Model:
         def on_step_end(
             pipe: Any, step: int, timestep: Any, tensors: dict[str, torch.Tensor]
         ) -> dict[str, torch.Tensor]:
-            on_step(step, max(pipe.num_timesteps, step + 1), tensors["latents"])
+            count = max(pipe.num_timesteps, step + 1)
+            on_step(Step(step, count, timestep, tensors["latents"], pipe))
             return {}
 
         pipe.set_progress_bar_config(disable=True)
