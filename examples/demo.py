@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -268,6 +269,8 @@ def main() -> int:
     arguments = parse()
     url = arguments.url.rstrip("/")
     signal.signal(signal.SIGTERM, interrupted)
+    # OpenAI ends its own service for films, which is not what is called here.
+    warnings.filterwarnings("ignore", message="The Sora API", category=DeprecationWarning)
     try:
         with server(url):
             demonstrate(client_for(url, find_key(arguments.key)))
