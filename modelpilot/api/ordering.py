@@ -60,8 +60,11 @@ async def place(
     watched: bool = False,
     webhook: str | None = None,
     max_cost: float | None = None,
+    digest: bytes | None = None,
 ) -> Placed:
     """Record a job, ring for it, and follow it from its first event.
+
+    `digest` tells a retry under one idempotency key from another request, if not the body does.
 
     Raises ApiError in the contract's order: `invalid_model_type`, `model_not_found`,
     `model_not_available`, `rate_limit_exceeded` (too many jobs under way),
@@ -97,7 +100,9 @@ async def place(
             watched=watched,
             webhook=webhook,
             idempotency_key=idempotency_key,
-            body_digest=hashlib.sha256(request.body).digest() if idempotency_key else None,
+            body_digest=(digest or hashlib.sha256(request.body).digest())
+            if idempotency_key
+            else None,
         )
         return card, serving, submit(order)
 

@@ -10,8 +10,10 @@ from billing.money import usd
 from inference.types import Kind
 from modelpilot.api.auth import PERMISSIONS, Key, principal_of
 from modelpilot.api.envelope import invalid
+from modelpilot.api.images import EditsBody, GenerationsBody, ImageBody
 from modelpilot.api.ordering import deployed, find_card, price
 from modelpilot.api.schemas import AudioBody, ChatBody, QuoteBody, SpeechBody
+from modelpilot.api.videos import VideoBody, VideosBody
 from modelpilot.errors import ApiError
 from modelpilot.hop import hop
 
@@ -34,6 +36,11 @@ ROUTES: dict[str, tuple[type[PaidBody], Kind]] = {
     "chat/completions": (ChatBody, Kind.TEXT),
     "audio/speech": (SpeechBody, Kind.AUDIO),
     "generate/audio": (AudioBody, Kind.AUDIO),
+    "generate/image": (ImageBody, Kind.IMAGE),
+    "images/generations": (GenerationsBody, Kind.IMAGE),
+    "images/edits": (EditsBody, Kind.IMAGE),
+    "generate/video": (VideoBody, Kind.VIDEO),
+    "videos": (VideosBody, Kind.VIDEO),
 }
 
 
