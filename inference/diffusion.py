@@ -110,12 +110,15 @@ class Model:
         self._card = card
         self._pipes = _modes(card, pipe)
         self._names = {
-            mode: set(inspect.signature(type(pipe).__call__).parameters)
-            for mode, pipe in self._pipes.items()
+            mode: set(inspect.signature(type(own).__call__).parameters)
+            for mode, own in self._pipes.items()
+        }
+        self._batching = {
+            mode for mode, own in self._pipes.items() if mode is Mode.TEXT or own is not pipe
         }
 
     def has(self, mode: Mode) -> bool:
-        return mode in self._pipes
+        return mode in self._names
 
     def takes(self, mode: Mode, name: str) -> bool:
         """Whether the call of this mode has an argument `name`."""
@@ -126,7 +129,7 @@ class Model:
 
         A model that takes pictures in its one pipeline reads several as parts of one request.
         """
-        return mode is Mode.TEXT or self._pipes[mode] is not self.pipe
+        return mode in self._batching
 
     def run(self, mode: Mode, arguments: dict[str, Any], on_step: OnStep) -> Any:
         """The pipeline's answer to these arguments, less those that its call doesn't have.
