@@ -16,6 +16,7 @@ import gc
 import importlib.util
 import inspect
 import logging
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -70,7 +71,7 @@ def load(card: Card, folder: Path, device: Device) -> "Model":
     plan = _plan(card, device)
     where = "cpu" if device.kind == "cpu" else f"{device.kind}:{device.index}"
     pipe = diffusers.DiffusionPipeline.from_pretrained(
-        folder,
+        str(folder),
         dtype=_precisions(card, plan, device),
         variant=_variant(folder),
         local_files_only=True,
@@ -152,7 +153,9 @@ class Model:
                 **{name: value for name, value in asked.items() if self.takes(mode, name)},
                 callback_on_step_end=on_step_end,
             )
-        except BaseException:
+        except BaseException as error:
+            # The error would keep the tensors of every frame that it passed through.
+            traceback.clear_frames(error.__traceback__)
             _forget_memory()
             raise
         finally:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from inference import films
+from inference import films, previews
 from inference.errors import Cancelled, InferenceError, InvalidRequest
 from inference.types import Engine, Result, VideoRequest
 from tests.inference.drawing import Heard, Steps, ignore, plain
@@ -84,7 +84,8 @@ def test_the_seed_decides(wan: Engine) -> None:
     assert film(wan, seed=8).files[1].content != first
 
 
-def test_progress_and_previews(wan: Engine) -> None:
+def test_progress_and_previews(wan: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(previews, "APART_S", 0.0)
     heard = Heard()
     wan.generate(asking(steps=10), heard)
     assert heard.fractions[0] == 0.0
