@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
 BUILT_IN = Path(__file__).with_name("catalog.toml")
 MICROS = 1_000_000
+# What every request for a picture or film says, so a card must have bounds for it.
+DRAWN = {
+    Kind.IMAGE: ("width", "height", "steps"),
+    Kind.VIDEO: ("width", "height", "steps", "num_frames", "fps"),
+}
 
 
 def _written_as_text(value: object) -> object:
@@ -119,6 +124,13 @@ class Card(BaseModel):
     def short_name(self) -> str:
         """The id without its tag: `gemma3` of `gemma3:4b`."""
         return self.id.partition(":")[0]
+
+    @model_validator(mode="after")
+    def _drawing_has_its_ranges(self) -> "Card":
+        missing = [name for name in DRAWN.get(self.kind, ()) if name not in self.parameters]
+        if missing:
+            raise ValueError(f"a model of this kind needs parameters.{missing[0]}")
+        return self
 
     @model_validator(mode="after")
     def _text_has_a_context(self) -> "Card":

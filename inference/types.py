@@ -1,10 +1,11 @@
 """What goes into an engine and what comes out, for every kind of model.
 
-A request is a frozen dataclass that survives a trip through JSON
-(`Request(**json)`); an engine tells its progress by calling `emit` and returns
+A request is a frozen dataclass that survives a trip through JSON (see `request_from`,
+bytes go as base64); an engine tells its progress by calling `emit` and returns
 one `Result` envelope whatever it made.
 """
 
+import base64
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -106,6 +107,18 @@ type_of_request = {
 }
 
 Request = ChatRequest | ImageRequest | SpeechRequest | VideoRequest
+
+
+def request_from(kind: Kind, fields: dict[str, Any]) -> Request:
+    """A request from its JSON form."""
+    given = [name for name in BINARY[kind] if fields.get(name) is not None]
+    binary = {name: base64.b64decode(fields[name]) for name in given}
+    request: Request = type_of_request[kind](**{**fields, **binary})
+    return request
+
+
+# The fields that are bytes.
+BINARY = {Kind.TEXT: (), Kind.IMAGE: ("image", "mask"), Kind.AUDIO: (), Kind.VIDEO: ("image",)}
 
 
 @dataclass(frozen=True, slots=True)
