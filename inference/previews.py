@@ -50,6 +50,9 @@ class Watcher:
             return []
 
     def _pictures(self, step: Step, before: torch.Tensor) -> list[bytes]:
+        if step.pipe.vae.dtype == torch.float16:
+            # Some decoders overflow in it, and the pipeline itself changes to float32 for them.
+            return []
         scheduler = step.pipe.scheduler
         latents = finished(scheduler, step.timestep, before.float(), step.latents.float())
         decoded = self._decoded(step.pipe, latents)

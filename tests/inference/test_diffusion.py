@@ -133,3 +133,41 @@ def test_two_steps_show_where_they_are_heading(name: str, tiny: Tiny) -> None:
 
     found = previews.finished(scheduler, scheduler.timesteps[4], mixed(4), mixed(5))
     assert torch.allclose(found, picture, atol=1e-3)
+
+
+def graphics(monkeypatch: pytest.MonkeyPatch, *, free_gb: float, capability: int) -> Device:
+    """A GPU that is only asked what it is: nothing is put on it."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda index: (free_gb * 1e9, 80e9))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: (capability, 0))
+    return Device("cuda", 0)
+
+
+def test_what_a_gpu_gets(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    cards = catalog.load([]).cards
+    device = graphics(monkeypatch, free_gb=16, capability=8)
+    plan = diffusion._plan(cards["flux-dev"], device)
+    # bitsandbytes is not here, and it is said what that would change.
+    assert plan.residence == "group offload"
+    assert "flux-dev: With bitsandbytes" in caplog.text
+    assert diffusion._plan(cards["sdxl"], device).residence == "resident"
+    # No more than the fleet has set apart.
+    small = Device("cuda", 0, memory_mb=8500)
+    assert diffusion._plan(cards["sdxl"], small).residence == "model offload"
+    assert diffusion._precisions(cards["wan-t2v"], plan, device) == {
+        "default": torch.bfloat16, "vae": torch.float32,
+    }  # fmt: skip
+    quantized = diffusion._quantization(cards["flux-dev"], Plan("nf4", "resident"), device)
+    config = quantized["quantization_config"]
+    assert config.components_to_quantize == ["transformer", "text_encoder_2"]
+    assert config.quant_kwargs["bnb_4bit_compute_dtype"] is torch.bfloat16
+    assert diffusion._quantization(cards["flux-dev"], plan, device) == {}
+
+
+def test_an_old_gpu_gets_float16_where_the_model_stands_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cards = catalog.load([]).cards
+    device = graphics(monkeypatch, free_gb=80, capability=7)
+    plan = Plan("half", "resident")
+    assert diffusion._precisions(cards["sdxl"], plan, device) == {"default": torch.float16}
+    assert diffusion._precisions(cards["flux-dev"], plan, device) == {"default": torch.bfloat16}
