@@ -12,10 +12,13 @@ modes         what it may begin with, of "text", "image" and "mask"; without it,
               has a pipeline for
 """
 
+import copy
 import gc
 import importlib.util
 import inspect
 import logging
+import sys
+import threading
 import traceback
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -134,12 +137,22 @@ class Model:
             mode for mode, own in self._pipes.items() if mode is Mode.TEXT or own is not pipe
         }
 
+        self._reader, self._reads = _reader(card, pipe)
+        self._reading = threading.Lock()
+
     def has(self, mode: Mode) -> bool:
         return mode in self._names
 
     def takes(self, mode: Mode, name: str) -> bool:
         """Whether the call of this mode has an argument `name`."""
         return name in self._names[mode]
+
+    def length(self, prompt: str) -> tuple[int, int]:
+        """How many tokens the prompt has, and how many the model reads."""
+        if self._reader is None:
+            return 0, 0
+        with self._reading:
+            return len(self._reader(prompt)["input_ids"]), self._reads
 
     def batches(self, mode: Mode) -> bool:
         """Whether the call makes several things, each of its own prompt and picture.
@@ -218,6 +231,25 @@ def _derived(mode: Mode, pipe: Any) -> Any:
         return kinds[mode].from_pipe(pipe)
     except ValueError:
         return None
+
+
+def _reader(card: Card, pipe: Any) -> tuple[Any, int]:
+    """A copy of the tokenizer that reads most of a prompt, and how many tokens it reads.
+
+    A copy, as the pipeline's own must not be used by two threads.
+    """
+    parameter = inspect.signature(type(pipe).__call__).parameters.get("max_sequence_length")
+    default = parameter.default if parameter is not None else sys.maxsize
+    most = card.options.get("arguments", {}).get("max_sequence_length", default)
+    readers = [
+        (min(component.model_max_length, most), component)
+        for name, component in pipe.components.items()
+        if name.startswith("tokenizer") and component is not None
+    ]
+    if not readers:
+        return None, 0
+    reads, reader = max(readers, key=lambda one: one[0])
+    return copy.deepcopy(reader), reads
 
 
 def _plan(card: Card, device: Device) -> Plan:

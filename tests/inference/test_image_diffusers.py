@@ -248,6 +248,16 @@ def test_what_a_model_knows_changes_the_picture(
     assert pixels(wished) != pixels(draw(engines[card]))
 
 
+@pytest.mark.parametrize(("card", "reads"), [("sdxl", 77), ("flux-schnell", 256)])
+def test_what_is_not_read_of_a_prompt_is_told(
+    card: str, reads: int, engines: dict[str, Engine]
+) -> None:
+    # In these small models a letter is a token.
+    assert draw(engines[card], prompt="x" * (reads - 10)).warnings == []
+    (warning,) = draw(engines[card], prompt="x" * 300).warnings
+    assert f"{card} reads only the first {reads}." in warning
+
+
 def test_a_size_is_rounded_and_told(engine: Engine) -> None:
     result = draw(engine, width=50, height=20)
     assert opened(result).size == (48, 16)
