@@ -37,6 +37,7 @@ class Run:
         self.begun = claim.stream
         self.stopped: str | None = None
         self.stopped_at = 0.0
+        self.succeeded = False
 
     def stop(self, reason: str) -> None:
         """End the work at its next step: "cancelled", "deadline", "lost" or "draining"."""
@@ -98,6 +99,7 @@ class Run:
             return
         data = {**result.data, "warnings": result.warnings}
         self.finish(Job.State.SUCCEEDED, charge=self.claim.price, result=data, outputs=outputs)
+        self.succeeded = True
 
     def explained(self, error: InferenceError) -> dict[str, Any]:
         """What the client is told: why its request can't be answered, but not why we failed."""
