@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from django.http import HttpRequest
 
 from modelpilot.errors import ApiError
-from modelpilot.fleet import deployments, eta
+from modelpilot.fleet import deployments, eta, facts
 from modelpilot.fleet.catalog import cards
 from modelpilot.fleet.deployments import Serving
 from modelpilot.hop import hop
@@ -135,7 +135,7 @@ def outlook(job: Job) -> Outlook:
     serving = deployments.serving(job.model)
     if job.state == Job.State.QUEUED:
         place = position(job)
-        return Outlook(waiting_phase(serving), place, 0.0, queued_ms(job.model, place))
+        return Outlook(waiting_phase(serving), place, 0.0, queued_ms(serving, place))
     usual_ms = run_seconds(job.model, serving) * 1000
     elapsed_ms = 0 if job.started_at is None else (time.time() - job.started_at.timestamp()) * 1000
     # By the clock: the exact progress of engines that tell it is in the events.
@@ -150,10 +150,9 @@ def waiting_phase(serving: Serving | None) -> str:
     return "queued" if serving.warm else serving.phase
 
 
-def queued_ms(model: str, place: int) -> int:
+def queued_ms(serving: Serving | None, place: int) -> int:
     """Until the job in that place has ended: as measured here, else as the card reckons."""
-    card = cards().find(model)
-    ahead = eta.outlook(model, card.slots) if card else None
+    ahead = eta.outlook(serving.id, facts.gather()) if serving else None
     return round(ahead.seconds(place) * 1000) if ahead else 0
 
 

@@ -104,7 +104,6 @@ class Serving:
     phase: str | None
     progress: float | None
     pods: int
-    load_seconds: float | None
     run_seconds: float | None
     error: str
 
@@ -115,7 +114,7 @@ class Serving:
 
 SERVING = """
 SELECT deployment.id, deployment.model, deployment.desired = 'running', pod.phase, pod.progress,
-       COALESCE(pod.pods, 0), deployment.load_seconds, deployment.run_seconds, deployment.error
+       COALESCE(pod.pods, 0), deployment.run_seconds, deployment.error
 FROM fleet_deployment deployment
 LEFT JOIN LATERAL (
     SELECT phase, progress, count(*) OVER () AS pods FROM fleet_pod

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 from django.utils import timezone
 
-from modelpilot.fleet import facts
 from modelpilot.fleet.facts import Facts
-from modelpilot.fleet.models import Deployment, Pod
+from modelpilot.fleet.models import Pod
 from modelpilot.fleet.plan import LONGEST_S, DeploymentFacts, starts_in
 
 # From the decision that a pod goes until its memory is free, and half a look of the node.
@@ -33,12 +32,10 @@ class Outlook:
         return self.ready_s + self.run_s * (1 + ahead / self.slots)
 
 
-def outlook(model: str, slots: int) -> Outlook | None:
-    """For the next jobs of a deployed model; `slots` are those of a pod that is not there yet."""
-    now = facts.gather()
-    deployment = Deployment.objects.filter(model=model).first()
-    wish = next((wish for wish in now.deployments if deployment and wish.id == deployment.id), None)
-    if wish is None:
+def outlook(deployment_id: str, now: Facts) -> Outlook | None:
+    """For the next jobs of a deployment; None for one that is not served."""
+    wish = next((wish for wish in now.deployments if wish.id == deployment_id), None)
+    if wish is None or not wish.wanted:
         return None
     pods = [pod for pod in now.pods if pod.deployment == wish.id and not pod.draining]
     ready = [pod for pod in pods if not pod.loading]
@@ -50,7 +47,7 @@ def outlook(model: str, slots: int) -> Outlook | None:
         ready_s = min((loads_in(row, wish.load_seconds) for row in rows), default=0.0)
     else:
         ready_s = room_in(now, wish) + LOOKING_S + wish.load_seconds
-    return Outlook(ready_s, slots, 0, wish.run_seconds)
+    return Outlook(ready_s, wish.slots, 0, wish.run_seconds)
 
 
 def room_in(now: Facts, wish: DeploymentFacts) -> float:

@@ -22,7 +22,7 @@ SILENCE_S = 30
 QUEUES = """
 SELECT deployment.model, first.waited, (
     SELECT count(*) FROM (SELECT 1 FROM jobs_job
-                          WHERE state = 'queued' AND model = deployment.model LIMIT 1000) some)
+                          WHERE state = 'queued' AND model = deployment.model LIMIT 1000) counted)
 FROM fleet_deployment deployment
 CROSS JOIN LATERAL (
     SELECT EXTRACT(EPOCH FROM now() - created_at)::float8 AS waited FROM jobs_job
@@ -120,6 +120,7 @@ def wish_of(deployment: Deployment, queue: Queue) -> DeploymentFacts | None:
         idle_seconds=settings.IDLE_SECONDS if idle is None else idle,
         pinned=deployment.pinned,
         replicas=deployment.replicas,
+        slots=card.slots,
         load_seconds=card.load_seconds if load is None else load,
         run_seconds=card.run_seconds if run is None else run,
         retry_at=deployment.retry_at,

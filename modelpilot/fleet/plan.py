@@ -40,7 +40,7 @@ class DeviceFacts:
 @dataclass(frozen=True, slots=True)
 class DeploymentFacts:
     """`wanted` is false for a stopped one; `waiting` counts its queued jobs, and the first of
-    them has waited for `waited_s`. `replicas` is the most pods it may have."""
+    them has waited for `waited_s`. `replicas` is the most pods it may have, of `slots` each."""
 
     id: str
     memory_mb: int
@@ -50,6 +50,7 @@ class DeploymentFacts:
     pinned: bool
     device: str = "cpu"
     replicas: int = 1
+    slots: int = 1
     waited_s: float = 0.0
     load_seconds: float = 0.0
     run_seconds: float = 0.0

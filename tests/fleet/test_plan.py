@@ -179,6 +179,24 @@ def test_nobody_moves_in_where_somebody_waits_for_the_last_pod_to_go() -> None:
     assert plan([NODE], wishes, [draining], NOW) == []
 
 
+def test_nobody_moves_in_where_only_tenure_keeps_somebody_waiting() -> None:
+    pods = [
+        pod("a", busy=1, ready_at=NOW - timedelta(seconds=60)),
+        pod("b", busy=1, ready_at=NOW - timedelta(seconds=5)),
+    ]
+    wishes = [
+        deployment("a", waiting=1),
+        deployment("b", waiting=1),
+        deployment("c", waiting=1, waited_s=300, memory_mb=1000),
+        deployment("d", waiting=1, waited_s=1, memory_mb=200),
+    ]
+    assert plan([NODE], wishes, pods, NOW) == []
+    assert len(plan([NODE], wishes, pods, NOW + timedelta(seconds=5))) == 2
+    # While c is patient still, d may use what is free.
+    wishes[2] = deployment("c", waiting=1, waited_s=5, memory_mb=1000)
+    assert plan([NODE], wishes, pods, NOW) == [Start("d", "here", "cpu")]
+
+
 # Copies
 
 

@@ -90,7 +90,7 @@ def fleets(draw: st.DrawFn) -> Fleet:
     return places, wishes, pods
 
 
-@settings(max_examples=500)
+@settings(max_examples=200)
 @given(fleets())
 def test_no_device_is_ever_over_its_memory(fleet: Fleet) -> None:
     places, wishes, pods = fleet
@@ -108,7 +108,7 @@ def test_no_device_is_ever_over_its_memory(fleet: Fleet) -> None:
     assert all(used[device.place] <= device.memory_mb for device in places)
 
 
-@settings(max_examples=500)
+@settings(max_examples=200)
 @given(fleets())
 def test_a_busy_pod_goes_only_after_its_tenure_and_for_one_that_has_waited(fleet: Fleet) -> None:
     places, wishes, pods = fleet
@@ -135,7 +135,7 @@ def test_a_busy_pod_goes_only_after_its_tenure_and_for_one_that_has_waited(fleet
             assert other.waited_s >= patience or (other.pinned and not other.waiting)
 
 
-@settings(max_examples=500)
+@settings(max_examples=200)
 @given(fleets())
 def test_a_pinned_deployment_keeps_its_last_pod(fleet: Fleet) -> None:
     places, wishes, pods = fleet
@@ -151,7 +151,7 @@ def test_a_pinned_deployment_keeps_its_last_pod(fleet: Fleet) -> None:
             assert before[wish.id] - stopped[wish.id] >= 1
 
 
-@settings(max_examples=500)
+@settings(max_examples=200)
 @given(fleets())
 def test_no_pod_and_no_deployment_is_named_twice(fleet: Fleet) -> None:
     actions = plan(*fleet, NOW)
@@ -161,7 +161,7 @@ def test_no_pod_and_no_deployment_is_named_twice(fleet: Fleet) -> None:
     assert len(starts) == len(set(starts))
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(fleets())
 def test_there_are_never_more_than_the_replicas(fleet: Fleet) -> None:
     places, wishes, pods = fleet
@@ -172,7 +172,7 @@ def test_there_are_never_more_than_the_replicas(fleet: Fleet) -> None:
             assert copies[action.deployment] < limit
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(fleets())
 def test_what_starts_now_is_foretold_so(fleet: Fleet) -> None:
     places, wishes, pods = fleet
@@ -186,7 +186,7 @@ def test_what_starts_now_is_foretold_so(fleet: Fleet) -> None:
         assert starts_in(places, waiting[:1], [], NOW, action.deployment) == (0, False)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(fleets())
 def test_it_comes_to_rest_and_whoever_can_run_runs(fleet: Fleet) -> None:
     """Carried out round after round, nothing flaps, and no wish that fits is left waiting."""
@@ -336,7 +336,7 @@ class Rush:
         self.starts.append((now, wish.id))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(rushes())
 def test_everybody_who_fits_is_served_and_swaps_are_rare(
     rush: tuple[list[DeviceFacts], list[DeploymentFacts]],
