@@ -116,7 +116,7 @@ def wish_of(deployment: Deployment, queue: Queue) -> DeploymentFacts | None:
         memory_mb=card.memory_mb,
         wanted=deployment.desired == Deployment.Desired.RUNNING,
         waiting=queue.waiting,
-        waited_s=queue.waited_s,
+        waited_s=waited_s(deployment, queue),
         idle_seconds=settings.IDLE_SECONDS if idle is None else idle,
         pinned=deployment.pinned,
         replicas=deployment.replicas,
@@ -125,6 +125,17 @@ def wish_of(deployment: Deployment, queue: Queue) -> DeploymentFacts | None:
         run_seconds=card.run_seconds if run is None else run,
         retry_at=deployment.retry_at,
     )
+
+
+def waited_s(deployment: Deployment, queue: Queue) -> float:
+    """How long it has gone without a pod while jobs waited.
+
+    Not the age of its oldest job: a model that has just made way for another has a long queue
+    too, and would have its place back at once.
+    """
+    if deployment.left_at is None:
+        return queue.waited_s
+    return min(queue.waited_s, max(0.0, (timezone.now() - deployment.left_at).total_seconds()))
 
 
 def as_fact(pod: Pod, running: dict[Any, int]) -> PodFacts:

@@ -50,6 +50,8 @@ class Deployment(models.Model):
     failures = models.IntegerField(default=0)
     error = models.TextField(default="")
     retry_at = models.DateTimeField(null=True)
+    # When a pod of it was last told to go: who has just been served waits from then on.
+    left_at = models.DateTimeField(null=True)
 
     def __str__(self) -> str:
         return f"{self.model} ({self.desired})"

@@ -92,6 +92,7 @@ class NodeRunner:
         # The row first: it tells the pod that it may take its time.
         row.phase = Pod.Phase.DRAINING
         row.save(update_fields=["phase"])
+        Deployment.objects.filter(id=row.deployment_id).update(left_at=Now())
         self.children[pod].terminate()
         card = cards().cards.get(row.deployment.model)
         patience = card.deadline_s if card and row.ready_at else 0

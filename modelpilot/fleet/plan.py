@@ -39,8 +39,8 @@ class DeviceFacts:
 
 @dataclass(frozen=True, slots=True)
 class DeploymentFacts:
-    """`wanted` is false for a stopped one; `waiting` counts its queued jobs, and the first of
-    them has waited for `waited_s`. `replicas` is the most pods it may have, of `slots` each."""
+    """`wanted` is false for a stopped one; `waiting` counts its queued jobs; without a pod it
+    has waited for `waited_s`. `replicas` is the most pods it may have, of `slots` each."""
 
     id: str
     memory_mb: int

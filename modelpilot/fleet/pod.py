@@ -300,11 +300,12 @@ class Pod:
         self.slots.shutdown(wait=False, cancel_futures=True)
         self.publisher.stop()
         self.engine.close()
-        # The node does this too, but it may have died, and then we were told to stop.
         with suppress(DatabaseError, InterfaceError):
             self.record()
-            self.row.delete()
-            rescue.release_pod(self.id)
+            # The node does this once our memory is free, unless it has died.
+            if os.getppid() != self.parent:
+                self.row.delete()
+                rescue.release_pod(self.id)
 
     def told_by_row(self) -> bool:
         """Whether the node wrote that this pod drains; else the row learns it from us."""

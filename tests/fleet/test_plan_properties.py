@@ -272,7 +272,7 @@ class Rush:
         self.pods: dict[uuid.UUID, PodFacts] = {}
         # What a pod does ends then: its load, or the run that it is in.
         self.until: dict[uuid.UUID, datetime] = {}
-        self.served_at = dict.fromkeys(self.wishes, NOW)
+        self.left_at = dict.fromkeys(self.wishes, NOW)
         self.runs: Counter[str] = Counter()
         self.starts: list[tuple[datetime, str]] = []
 
@@ -280,7 +280,7 @@ class Rush:
         for pod in list(self.pods.values()):
             self.advance(pod, now)
         wishes = [
-            replace(wish, waited_s=(now - self.served_at[wish.id]).total_seconds())
+            replace(wish, waited_s=(now - self.left_at[wish.id]).total_seconds())
             for wish in self.wishes.values()
         ]
         for action in plan(self.places, wishes, list(self.pods.values()), now):
@@ -302,7 +302,6 @@ class Rush:
         if pod.draining:
             del self.pods[pod.id]
             return
-        self.served_at[wish.id] = now
         self.until[pod.id] = now + timedelta(seconds=wish.run_seconds)
         ready_at = pod.ready_at or now
         self.pods[pod.id] = replace(pod, busy=1, slots=1, active_at=now, ready_at=ready_at)
@@ -312,6 +311,7 @@ class Rush:
         assert pod.ready_at is not None
         tenure = swap_seconds(self.wishes[pod.deployment].load_seconds)
         assert now - pod.ready_at >= timedelta(seconds=tenure)
+        self.left_at[pod.deployment] = now
         self.pods[pod.id] = replace(pod, draining=True)
 
     def copies(self, deployment: str) -> int:
