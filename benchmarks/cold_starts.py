@@ -24,11 +24,11 @@ CHAT = {
 SPEECH = {"model": "piper-joe", "text": "Hello, welcome to ModelPilot. This is a cold start."}
 
 
-def ask(stack: Stack, path: str, body: dict[str, Any] | None = None) -> Any:
+def ask(stack: Stack, path: str, body: dict[str, Any] | None = None, key: str = "") -> Any:
     request = urllib.request.Request(
         f"http://127.0.0.1:{stack.port}/api/v1/{path}",
         headers={
-            "Authorization": f"Bearer {stack.key}",
+            "Authorization": f"Bearer {key or stack.key}",
             "Content-Type": "application/json",
             "Prefer": "respond-async",
         },
