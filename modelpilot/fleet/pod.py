@@ -93,6 +93,8 @@ class Pod:
 
     def downloaded(self, fraction: float) -> None:
         """Say how far the download is; the jobs that wait for it are not late meanwhile."""
+        if fraction == 1 and not self.downloading_s:
+            return  # all was here
         self.set(phase=PodRow.Phase.DOWNLOADING, progress=fraction)
         now = time.monotonic()
         lease.postpone_deadlines(self.card.id, now - self.downloaded_at)
