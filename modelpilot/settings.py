@@ -122,6 +122,8 @@ CACHE = DATA / "cache"
 NODE = env("MODELPILOT_NODE") or os.uname().nodename
 # Memory that pods may use together, in MB; 0 means three quarters of the machine's.
 NODE_MEMORY_MB = env_int("MODELPILOT_NODE_MEMORY_MB", 0)
+# The GPUs that pods may have; set to nothing, none.
+VISIBLE_GPUS = env("CUDA_VISIBLE_DEVICES", "all")
 
 # Jobs: how long a pod owns a claimed job without renewing it, and how often it is tried.
 LEASE_S = 30

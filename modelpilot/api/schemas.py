@@ -13,6 +13,8 @@ from modelpilot.jobs import outbound
 
 MODEL_NAME_LENGTH = 100
 SEED = 2**63 - 1
+MAX_REPLICAS = 64
+MAX_IDLE_SECONDS = 30 * 86_400
 
 
 def no_bool(value: Any) -> Any:
@@ -258,6 +260,14 @@ class QuoteBody(Native):
 
 class DeployBody(Native):
     model: ModelName
+
+
+class DeploymentChange(Native):
+    """What is left out stays as it is; `idle_seconds: null` means the setting's."""
+
+    pinned: bool = False
+    replicas: Annotated[Whole, Field(ge=1, le=MAX_REPLICAS)] = 1
+    idle_seconds: Annotated[Whole, Field(ge=0, le=MAX_IDLE_SECONDS)] | None = None
 
 
 # Webhooks
