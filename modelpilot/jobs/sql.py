@@ -30,7 +30,7 @@ SELECT %(id)s::uuid, %(owner)s::bigint, %(permission)s::text, %(route)s::text,
                        AND owner_id = %(owner)s::bigint), 0)),
        0, now() + make_interval(secs => %(deadline_s)s::float8), %(price)s::bigint, 0,
        (SELECT id FROM hold), %(webhook)s::text
-WHERE %(price)s::bigint = 0 OR EXISTS (SELECT 1 FROM hold)
+WHERE ({billing.ADMITTED_FREE}) OR EXISTS (SELECT 1 FROM hold)
 RETURNING id
 """
 

@@ -59,7 +59,12 @@ def children() -> list[Child]:
         ],
     }
     return [
-        Child(name, [sys.executable, *argv], env=settings.CHILD_ENVIRONMENT, cwd=settings.BASE_DIR)
+        Child(
+            name,
+            [sys.executable, *argv],
+            env=settings.NODE_ENVIRONMENT if name == "node" else settings.CHILD_ENVIRONMENT,
+            cwd=settings.BASE_DIR,
+        )
         for name, argv in arguments.items()
     ]
 
