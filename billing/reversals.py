@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import F
 
 from billing import ledger, payments
-from billing.models import Account, Purchase, Reversal
+from billing.models import Account, Freeze, Purchase, Reversal
 from billing.money import usd
 from billing.payments import Dispute, Payment, Refund
 
@@ -142,12 +142,14 @@ def of_dispute(purchase: Purchase, dispute: Dispute) -> Reversal:
 def hold_still(purchase: Purchase, dispute: Dispute) -> None:
     """An account with an open or lost dispute is frozen; after a lost one an operator decides."""
     cause = f"dispute:{dispute.id}"
-    ledger.freeze(
-        purchase.owner_id,
-        cause=cause,
-        reason=f"Payment of ${usd(dispute.amount):g} was disputed ({dispute.reason}).",
-    )
-    if dispute.won:
+    known = Freeze.objects.filter(cause=cause).first()
+    if known is None:
+        ledger.freeze(
+            purchase.owner_id,
+            cause=cause,
+            reason=f"Payment of ${usd(dispute.amount):g} was disputed ({dispute.reason}).",
+        )
+    if dispute.won and (known is None or known.lifted_at is None):
         ledger.unfreeze(purchase.owner_id, cause=cause)
 
 

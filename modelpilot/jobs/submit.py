@@ -47,7 +47,7 @@ def submit(order: Order) -> uuid.UUID:
 
     Returns the job's id: `order.id`, or that of the earlier job under the same
     idempotency key. Raises ApiError 402 `insufficient_quota` and 422
-    `idempotency_key_reused`; then nothing was written.
+    `idempotency_key_reused`, 403 `account_frozen`; then nothing was written.
     """
     while True:
         try:
@@ -66,7 +66,7 @@ def submit(order: Order) -> uuid.UUID:
         if earlier := find_earlier(order):
             return earlier
         if not released_old_key(order):
-            raise insufficient_quota(order)
+            raise refusal(order)
 
 
 def insert(order: Order) -> bool:
@@ -118,8 +118,21 @@ def released_old_key(order: Order) -> bool:
     return updated > 0
 
 
-def insufficient_quota(order: Order) -> ApiError:
-    available = ledger.balance(order.owner).available
+def refusal(order: Order) -> ApiError:
+    """Why the ledger admitted nothing."""
+    balance = ledger.balance(order.owner)
+    if balance.frozen:
+        return ApiError(
+            403,
+            "account_frozen",
+            "Your account is frozen, as after a disputed payment: nothing new can be started. "
+            "Ask the operator to look at it.",
+            type="permission_error",
+        )
+    return insufficient_quota(order, balance.available)
+
+
+def insufficient_quota(order: Order, available: int) -> ApiError:
     return ApiError(
         402,
         "insufficient_quota",

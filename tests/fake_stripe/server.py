@@ -64,6 +64,8 @@ class Server(ThreadingHTTPServer):
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Headers and body in one packet: in two, the second waits for the first one's late ACK.
+    wbufsize = -1
     server: Server
 
     def log_message(self, *args: Any) -> None:
