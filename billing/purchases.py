@@ -8,16 +8,16 @@ import logging
 import uuid
 
 from django.db import transaction
+from django.db.models import Q, Sum
 from django.db.models.functions import Now
 
 from billing import ledger, payments, reversals
-from billing.models import Account, Purchase, StripeEvent, Transfer
-from billing.money import micros, usd
+from billing.models import Account, Purchase, Reversal, StripeEvent, Transfer
+from billing.money import usd
 from billing.payments import Payment
 
 log = logging.getLogger(__name__)
 
-LEAST, MOST = micros("5"), micros("10000")
 # Of the first purchase, on top.
 BONUS_PERCENT = 50
 State = Purchase.State
@@ -82,11 +82,8 @@ def record(event_id: str, kind: str) -> None:
 
 def find(payment: Payment) -> Purchase | None:
     """The purchase that a session is for, locked."""
-    try:
-        known = uuid.UUID(payment.purchase or "")
-    except ValueError:
-        return None
-    return Purchase.objects.select_for_update().filter(id=known).first()
+    named = known_id(payment.purchase)
+    return Purchase.objects.select_for_update().filter(id=named).first()
 
 
 def bring_up_to_date(purchase: Purchase, payment: Payment) -> None:
@@ -153,6 +150,30 @@ def pay_in(purchase: Purchase) -> None:
     )
     purchase.refresh_from_db()
     log.info("Purchase %s was paid: $%s.", purchase.id, usd(purchase.amount))
+
+
+def of(owner_id: int, *, limit: int, after: str | None = None) -> list[Purchase] | None:
+    """A user's newest purchases, each with what went back of it (`reversed`); None where
+    `after` is none of them."""
+    mine = Purchase.objects.filter(owner_id=owner_id)
+    rows = mine.annotate(
+        reversed=Sum("reversals__amount", filter=Q(reversals__stage=Reversal.Stage.TAKEN))
+    ).order_by("-created_at", "-id")
+    if after is not None:
+        last = mine.filter(id=known_id(after)).first()
+        if last is None:
+            return None
+        earlier = Q(created_at__lt=last.created_at)
+        rows = rows.filter(earlier | Q(created_at=last.created_at, id__lt=last.id))
+    return list(rows[:limit])
+
+
+def known_id(text: str | None) -> uuid.UUID:
+    """The id that a text spells, or one that nothing has."""
+    try:
+        return uuid.UUID(text or "")
+    except ValueError:
+        return uuid.UUID(int=0)
 
 
 def give_up(purchase: Purchase) -> None:

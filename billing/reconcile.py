@@ -111,11 +111,8 @@ def compare(since: int) -> Iterator[str]:
 
 def purchase_of(intent: dict[str, Any]) -> Purchase | None:
     """The purchase that a payment is for; None for what isn't ours."""
-    try:
-        known_as = uuid.UUID((intent.get("metadata") or {}).get("purchase") or "")
-    except ValueError:
-        return None
-    return Purchase.objects.filter(id=known_as).first()
+    named = purchases.known_id((intent.get("metadata") or {}).get("purchase"))
+    return Purchase.objects.filter(id=named).first()
 
 
 def differs(purchase: Purchase, intent: dict[str, Any]) -> bool:

@@ -11,6 +11,7 @@ from ninja.parser import Parser
 from modelpilot.api import (
     account,
     audio,
+    billing,
     chat,
     deployments,
     envelope,
@@ -74,6 +75,7 @@ for router in (
     jobs.router,
     events.router,
     account.router,
+    billing.router,
     deployments.router,
     webhooks.router,
 ):
@@ -81,6 +83,7 @@ for router in (
 original.add_router("", deployments.health_router)
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("api/v1/billing/stripe/webhook", billing.stripe_webhook),
     path("api/v1/", api.urls),
     path("v1/", openai.urls),
     path("api/", original.urls),

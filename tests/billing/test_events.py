@@ -73,7 +73,7 @@ def worth(owner: User) -> tuple[int, int, bool]:
     return (now.balance - now.debt) // 10_000, now.held, now.frozen
 
 
-SCENARIOS = {
+SCENARIOS: dict[Scenario, tuple[int, int, bool]] = {
     refunded_and_disputed: (0, 0, True),
     won_back: (1500, 0, False),
     refund_failed: (1500, 0, False),
