@@ -288,6 +288,8 @@ LOGGING = {
         "phonemizer": {"level": "ERROR"},
         # Without the handlers that it gives itself: one format for all lines.
         "uvicorn": {"level": "WARNING", "handlers": [], "propagate": True},
+        # It tells every call, with the ids of sessions that open a page.
+        "stripe": {"level": "WARNING"},
         # Each 404 has its line already.
         "django.request": {"level": "ERROR"},
     },
