@@ -67,6 +67,8 @@ def main() -> None:
                 env=environment,
                 stdout=subprocess.PIPE,
                 text=True,
+                # Ctrl-C is ours: the product is stopped below, by one signal.
+                start_new_session=True,
             )
 
         product = manage("up")
@@ -87,12 +89,10 @@ def main() -> None:
             )
             product.wait()
         except KeyboardInterrupt:
-            # `up` has heard the same Ctrl-C.
-            product.wait()
+            pass
         finally:
-            if product.poll() is None:
-                product.send_signal(signal.SIGTERM)
-                product.wait()
+            product.terminate()
+            product.wait()
 
 
 signal.signal(signal.SIGTERM, signal.default_int_handler)
