@@ -24,16 +24,17 @@ SESSION_LIFETIME = timedelta(days=2)
 UNSETTLED = (Purchase.State.OPEN, Purchase.State.PROCESSING, Purchase.State.MISMATCHED)
 
 
-def run(days: int = DAYS) -> list[str]:
+def run(days: int = DAYS, grace: timedelta = GRACE) -> list[str]:
     """Catch up with Stripe over the last `days`; what still differs, a sentence each.
 
-    Nothing to do without Stripe's key. Raises payments.Unavailable.
+    What is younger than `grace` may be under way and is left alone. Without Stripe's key only
+    debts are collected. Raises payments.Unavailable.
     """
     ledger.collect_all()
     if not payments.configured():
         return []
     since = int(time.time()) - days * 86_400
-    problems = [*replay(since), *settle_open(), *finish_refunds(), *compare(since)]
+    problems = [*replay(since), *settle_open(grace), *finish_refunds(grace), *compare(since)]
     StripeEvent.objects.filter(handled_at__lt=timezone.now() - timedelta(days=90)).delete()
     return problems
 
@@ -56,10 +57,10 @@ def known(event: dict[str, Any]) -> bool:
     return StripeEvent.objects.filter(id=event["id"]).exists()
 
 
-def settle_open() -> Iterator[str]:
+def settle_open(grace: timedelta) -> Iterator[str]:
     """Ask after each purchase that is not settled."""
     unsettled = Purchase.objects.filter(
-        state__in=UNSETTLED, created_at__lt=timezone.now() - GRACE
+        state__in=UNSETTLED, created_at__lt=timezone.now() - grace
     ).order_by("created_at")
     for purchase in list(unsettled):
         if purchase.session is None:
@@ -74,10 +75,10 @@ def settle_open() -> Iterator[str]:
         yield f"purchase {purchase.id}: {purchase.note}"
 
 
-def finish_refunds() -> Iterator[str]:
+def finish_refunds(grace: timedelta) -> Iterator[str]:
     """Ask again for refunds of ours of which Stripe has not said yes or no."""
     unsent = Reversal.objects.filter(
-        stripe_id=None, stage=Reversal.Stage.TAKEN, created_at__lt=timezone.now() - GRACE
+        stripe_id=None, stage=Reversal.Stage.TAKEN, created_at__lt=timezone.now() - grace
     ).select_related("purchase")
     for reversal in list(unsent):
         # Stripe forgets an idempotency key after a day, but not the refund.
