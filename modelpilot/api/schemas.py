@@ -270,6 +270,27 @@ class DeploymentChange(Native):
     idle_seconds: Annotated[Whole, Field(ge=0, le=MAX_IDLE_SECONDS)] | None = None
 
 
+# Billing
+
+
+def whole_cents(value: float) -> float:
+    if round(value * 100) != round(value * 1_000_000) / 10_000:
+        raise ValueError("must be of whole cents")
+    return value
+
+
+class CheckoutBody(Native):
+    # USD; the bounds are billing.purchases' own.
+    amount: Annotated[Number, Field(ge=5, le=10_000), AfterValidator(whole_cents)]
+
+    def micros(self) -> int:
+        return round(self.amount * 100) * 10_000
+
+
+class RedeemBody(Native):
+    code: Annotated[str, Field(min_length=1, max_length=60)]
+
+
 # Webhooks
 
 

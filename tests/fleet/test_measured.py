@@ -5,12 +5,11 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from modelpilot.accounts.models import User
 from modelpilot.fleet import deployments, eta, facts, overview
 from modelpilot.fleet.eta import Outlook
 from modelpilot.fleet.machine import Device
 from modelpilot.fleet.models import Deployment, Node, Pod
-from tests.cast import submitted
+from tests.cast import member, submitted
 
 pytestmark = pytest.mark.django_db(transaction=True)
 MODEL = "piper-joe"
@@ -80,10 +79,10 @@ def test_a_cold_start_is_room_and_load_and_run(books: None) -> None:
     assert foretold(deployment) == 2
 
 
-def test_who_has_just_made_way_waits_from_then_on(alice: User) -> None:
+def test_who_has_just_made_way_waits_from_then_on(books: None) -> None:
     deployment = deployed()
     assert facts.queues_now() == {}
-    job = submitted(alice, model=MODEL)
+    job = submitted(member("alice", "10"), model=MODEL)
     type(job).objects.filter(id=job.id).update(created_at=timezone.now() - timedelta(seconds=90))
     queue = facts.queues_now()[MODEL]
     assert queue.waiting == 1
