@@ -9,11 +9,13 @@ from dataclasses import dataclass
 
 from django.http import HttpRequest
 
+from inference.types import Kind
 from modelpilot.errors import ApiError
 from modelpilot.fleet import deployments, eta, facts
 from modelpilot.fleet.catalog import cards
 from modelpilot.fleet.deployments import Serving
 from modelpilot.hop import hop
+from modelpilot.jobs import stream
 from modelpilot.jobs.cancel import cancel
 from modelpilot.jobs.follow import TICK, Subscription
 from modelpilot.jobs.models import Job
@@ -138,9 +140,14 @@ def outlook(job: Job) -> Outlook:
         return Outlook(waiting_phase(serving), place, 0.0, queued_ms(serving, place))
     usual_ms = run_seconds(job.model, serving) * 1000
     elapsed_ms = 0 if job.started_at is None else (time.time() - job.started_at.timestamp()) * 1000
-    # By the clock: the exact progress of engines that tell it is in the events.
-    progress = min(0.99, elapsed_ms / max(usual_ms, 1))
     left_ms = max(usual_ms - elapsed_ms, usual_ms * eta.LATE)
+    if job.kind in (Kind.IMAGE, Kind.VIDEO):
+        # The engine counts its steps; its last one is not yet the end.
+        progress = min(0.99, stream.progress(job.id) or 0.0)
+        if progress:
+            left_ms = elapsed_ms * (1 - progress) / progress
+    else:
+        progress = min(0.99, elapsed_ms / max(usual_ms, 1))
     return Outlook("running", None, round(progress, 2), round(left_ms))
 
 
