@@ -140,13 +140,15 @@ def environment(device: str) -> dict[str, str]:
     return {"CUDA_VISIBLE_DEVICES": "" if device == CPU else device}
 
 
-def computing(device: str) -> Computing:
+def computing(device: str, memory_mb: int) -> Computing:
     """Where a pod computes: on all cores, since pods are niced and everything else goes first.
 
-    Its GPU is number 0: it sees no other.
+    Its GPU is number 0: it sees no other. Of that it may use what the plan has reckoned with.
     """
     threads = psutil.cpu_count(logical=False) or 1
-    return Computing("cpu" if device == CPU else "cuda", 0, threads)
+    if device == CPU:
+        return Computing("cpu", 0, threads)
+    return Computing("cuda", 0, threads, memory_mb)
 
 
 def too_small_for(card: Card, there: Collection[Device]) -> str | None:

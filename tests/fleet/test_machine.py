@@ -80,8 +80,8 @@ def test_cuda_visible_devices_is_obeyed(visible: str, seen: bool) -> None:
 def test_a_pod_sees_its_device_only() -> None:
     assert machine.environment("cpu") == {"CUDA_VISIBLE_DEVICES": ""}
     assert machine.environment("GPU-aaaa") == {"CUDA_VISIBLE_DEVICES": "GPU-aaaa"}
-    assert machine.computing("cpu").kind == "cpu"
-    gpu = machine.computing("GPU-aaaa")
+    assert machine.computing("cpu", 300).memory_mb is None
+    gpu = machine.computing("GPU-aaaa", 14_000)
     assert (gpu.kind, gpu.index) == ("cuda", 0)
 
 
