@@ -6,7 +6,7 @@ import re
 import secrets
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from inference import pictures
 from inference.errors import InvalidRequest
@@ -16,6 +16,7 @@ from modelpilot.api.schemas import (
     ModelName,
     Native,
     Number,
+    OpenAI,
     Seed,
     WebhookUrl,
     Whole,
@@ -28,7 +29,7 @@ PROMPT_LENGTH = 10_000
 # What pydantic refuses by itself; the model's card knows the real bounds, and says them.
 LARGEST = 2**31 - 1
 # What says how to answer and what to pay, not what to draw.
-ABOUT_THE_ANSWER = {"model", "webhook", "max_cost", "response_format"}
+ABOUT_THE_ANSWER = {"model", "webhook", "max_cost", "response_format", "size", "user"}
 # A seed that nobody chose: short enough to be read out.
 RANDOM_SEEDS = 2**32
 SIZE = re.compile(r"(\d{1,6})x(\d{1,6})")
@@ -66,27 +67,44 @@ Count = Annotated[Whole, Field(ge=1, le=4)]
 Picture = Annotated[str, AfterValidator(canonical)]
 
 
-class DrawingBody(Native):
-    """What pictures and films have in common."""
+class Asked(BaseModel):
+    """What every body says that asks for pictures or films."""
 
     model: ModelName
     prompt: Prompt
     negative_prompt: Negative | None = None
-    width: Size | None = None
-    height: Size | None = None
     steps: Size | None = None
     guidance: Guidance | None = None
     seed: Seed | None = None
-    # The picture to begin with, in base64 or as a data: URL.
-    image: Picture | None = None
     webhook: WebhookUrl | None = None
     max_cost: MaxCost | None = None
 
+    def given(self) -> dict[str, Any]:
+        """What was said about the work, by the names of `inference.types`."""
+        return self.model_dump(exclude=ABOUT_THE_ANSWER, exclude_none=True, by_alias=True)
+
+
+class DrawingBody(Asked, Native):
+    """As the original has them."""
+
+    width: Size | None = None
+    height: Size | None = None
+    # The picture to begin with, in base64 or as a data: URL.
+    image: Picture | None = None
+
     def request(self) -> dict[str, Any]:
         """As the kind's request in `inference.types` takes it; ApiError 422 out of bounds."""
-        return settled(
-            self.model, self.model_dump(exclude=ABOUT_THE_ANSWER, exclude_none=True, by_alias=True)
-        )
+        return settled(self.model, self.given())
+
+
+class OpenAIDrawingBody(Asked, OpenAI):
+    """As OpenAI's clients ask; fields that only we have come as `extra_body`."""
+
+    size: Annotated[str, Field(max_length=20)] | None = None
+    user: str | None = None
+
+    def given(self) -> dict[str, Any]:
+        return {**super().given(), **dimensions(self.size)}
 
 
 def settled(model: str, asked: dict[str, Any]) -> dict[str, Any]:

@@ -12,22 +12,17 @@ from inference.types import Kind
 from modelpilot.api import native, ordering, waiting
 from modelpilot.api.auth import Key
 from modelpilot.api.drawing import (
-    ABOUT_THE_ANSWER,
     Count,
     DrawingBody,
-    Guidance,
-    Negative,
+    OpenAIDrawingBody,
     Picture,
-    Prompt,
-    Size,
     Strength,
     check_pair,
-    dimensions,
     settled,
 )
 from modelpilot.api.forms import described, read_form
 from modelpilot.api.outputs import absolute
-from modelpilot.api.schemas import MaxCost, ModelName, OpenAI, Seed, WebhookUrl, refuse_unsupported
+from modelpilot.api.schemas import refuse_unsupported
 from modelpilot.hop import hop
 from modelpilot.jobs import shown, storage
 from modelpilot.jobs.ids import created, spell
@@ -132,22 +127,10 @@ def pictures(request: HttpRequest, job: Job, inline: str | None) -> list[dict[st
 # As OpenAI's clients ask for them
 
 
-class GenerationsBody(OpenAI):
-    """OpenAI's fields, and those of ours that its clients pass as `extra_body`."""
-
-    model: ModelName
-    prompt: Prompt
+class GenerationsBody(OpenAIDrawingBody):
     n: Count | None = None
-    size: Annotated[str, Field(max_length=20)] | None = None
     response_format: Literal["url", "b64_json"] | None = None
     output_format: Annotated[Format | None, Field(serialization_alias="format")] = None
-    user: str | None = None
-    negative_prompt: Negative | None = None
-    steps: Size | None = None
-    guidance: Guidance | None = None
-    seed: Seed | None = None
-    webhook: WebhookUrl | None = None
-    max_cost: MaxCost | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -158,10 +141,7 @@ class GenerationsBody(OpenAI):
 
     def request(self) -> dict[str, Any]:
         """As `inference.types.ImageRequest` takes it."""
-        asked = self.model_dump(
-            exclude=ABOUT_THE_ANSWER | {"size", "user"}, exclude_none=True, by_alias=True
-        )
-        return settled(self.model, {**asked, **dimensions(self.size)})
+        return settled(self.model, self.given())
 
 
 class EditsBody(GenerationsBody):

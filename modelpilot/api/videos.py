@@ -11,28 +11,16 @@ from inference.types import Kind
 from modelpilot.api import native, ordering, waiting
 from modelpilot.api.auth import Key, principal_of
 from modelpilot.api.drawing import (
-    ABOUT_THE_ANSWER,
     DrawingBody,
-    Guidance,
-    Negative,
+    OpenAIDrawingBody,
     Picture,
-    Prompt,
     Size,
-    dimensions,
     settled,
 )
 from modelpilot.api.forms import described, read_form
 from modelpilot.api.jobs import delete, find, known_id
 from modelpilot.api.outputs import absolute, shown_output
-from modelpilot.api.schemas import (
-    MaxCost,
-    ModelName,
-    OpenAI,
-    Seed,
-    WebhookUrl,
-    Whole,
-    refuse_unsupported,
-)
+from modelpilot.api.schemas import Whole, refuse_unsupported
 from modelpilot.errors import ApiError
 from modelpilot.fleet.catalog import cards
 from modelpilot.hop import hop
@@ -135,23 +123,12 @@ def file_of(job: Job, variant: str) -> Output:
 # As OpenAI's clients ask for them
 
 
-class VideosBody(OpenAI):
-    """OpenAI's fields, and those of ours that its clients pass as `extra_body`."""
-
-    model: ModelName
-    prompt: Prompt
+class VideosBody(OpenAIDrawingBody):
     seconds: Annotated[Whole, Field(ge=1, le=600)] | None = None
-    size: Annotated[str, Field(max_length=20)] | None = None
     # The first frame.
-    input_reference: Picture | None = None
-    negative_prompt: Negative | None = None
+    input_reference: Annotated[Picture | None, Field(serialization_alias="image")] = None
     num_frames: Size | None = None
     fps: Size | None = None
-    steps: Size | None = None
-    guidance: Guidance | None = None
-    seed: Seed | None = None
-    webhook: WebhookUrl | None = None
-    max_cost: MaxCost | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -160,14 +137,10 @@ class VideosBody(OpenAI):
 
     def request(self) -> dict[str, Any]:
         """As `inference.types.VideoRequest` takes it."""
-        asked = self.model_dump(
-            exclude=ABOUT_THE_ANSWER | {"size", "seconds", "input_reference"}, exclude_none=True
-        )
-        asked |= dimensions(self.size)
-        if self.input_reference is not None:
-            asked["image"] = self.input_reference
-        if self.seconds is not None:
-            asked.setdefault("num_frames", self.frames(self.seconds, asked.get("fps")))
+        asked = self.given()
+        seconds = asked.pop("seconds", None)
+        if seconds is not None:
+            asked.setdefault("num_frames", self.frames(seconds, self.fps))
         return settled(self.model, asked)
 
     def frames(self, seconds: int, fps: int | None) -> int:
