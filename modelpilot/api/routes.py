@@ -7,6 +7,7 @@ from modelpilot.api import (
     account,
     audio,
     chat,
+    completions,
     deployments,
     envelope,
     events,
@@ -47,6 +48,7 @@ original = build("ModelPilot", "original", docs=False)
 
 for router in (
     chat.router,
+    completions.router,
     speech.router,
     images.openai_router,
     videos.openai_router,
