@@ -28,7 +28,7 @@ def load(card: Card, weights: Weights, device: Device) -> Engine:
 
 
 class Echo:
-    """Repeats the last user message's words until `max_tokens`; a word is a token."""
+    """Repeats the last user message's words (or a bare prompt's) until `max_tokens` words."""
 
     def __init__(self, card: Card) -> None:
         self.slots = card.slots
@@ -60,13 +60,13 @@ class Echo:
 
     def _check(self, request: ChatRequest) -> None:
         if not _last_words(request).strip():
-            raise InvalidRequest("There is no user message to echo.", param="messages")
+            raise InvalidRequest("There is no user message to echo.", param=request.asked_in)
         tokens = _prompt_tokens(request)
         if self._context is not None and tokens > self._context:
             raise ContextLengthExceeded(
                 f"The prompt has {tokens} tokens, but the model's context is "
-                f"{self._context} tokens. Shorten the messages.",
-                param="messages",
+                f"{self._context} tokens. Shorten the {request.asked_in}.",
+                param=request.asked_in,
             )
 
 
@@ -161,6 +161,8 @@ def _answer(request: ChatRequest) -> tuple[list[str], str]:
 
 
 def _last_words(request: ChatRequest) -> str:
+    if request.prompt is not None:
+        return request.prompt
     said = [_text(m["content"]) for m in request.messages if m["role"] == "user"]
     return said[-1] if said else ""
 
@@ -172,6 +174,8 @@ def _text(content: str | list[dict[str, str]] | None) -> str:
 
 
 def _prompt_tokens(request: ChatRequest) -> int:
+    if request.prompt is not None:
+        return len(request.prompt.split())
     return sum(len(_text(message["content"]).split()) for message in request.messages)
 
 

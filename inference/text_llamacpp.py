@@ -75,11 +75,15 @@ class LlamaCpp:
         if self._server is None:
             raise InferenceError(f"{self._card.id} is closed.")
         empty = {"text": "", "finish_reason": None}
-        answer = Answer(emit, [{"index": index, **empty} for index in range(request.n)])
+        choices = [{"index": index, **empty} for index in range(request.n)]
+        answer = Answer(emit, choices, request.asked_in)
+        handle = (
+            self._server.handle_chat_completions
+            if request.prompt is None
+            else self._server.handle_completions
+        )
         try:
-            self._server.handle_chat_completions(
-                json.dumps(_body(self._card, request)), answer.receive
-            )
+            handle(json.dumps(_body(self._card, request)), answer.receive)
         except (ValueError, RuntimeError) as error:
             raise _refusal(request, str(error)) from error
         return answer.result()
@@ -95,6 +99,7 @@ class Answer:
 
     emit: Emit
     choices: list[dict[str, Any]]
+    asked_in: str
     usages: list[dict[str, Any]] = field(default_factory=list)
     failure: BaseException | None = None
 
@@ -109,7 +114,7 @@ class Answer:
 
     def _take(self, chunk: dict[str, Any]) -> None:
         if "error" in chunk:
-            raise _failure(chunk["error"])
+            raise _failure(chunk["error"], self.asked_in)
         if "prompt_progress" in chunk:
             # Reading a long prompt is no part of the answer, but it can be cancelled.
             self.emit(Progress(0.0))
@@ -121,7 +126,8 @@ class Answer:
     def _take_piece(self, piece: dict[str, Any]) -> None:
         choice = self.choices[piece["index"]]
         choice["finish_reason"] = piece["finish_reason"] or choice["finish_reason"]
-        if text := piece["delta"].get("content"):
+        # A chat's chunks and a bare completion's.
+        if text := piece["delta"].get("content") if "delta" in piece else piece["text"]:
             choice["text"] += text
             self.emit(Delta(text, piece["index"]))
 
@@ -149,7 +155,8 @@ def _usage(usages: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _body(card: Card, request: ChatRequest) -> dict[str, Any]:
     body: dict[str, Any] = {
-        "messages": _messages(card, request.messages),
+        "messages": _messages(card, request.messages) if request.prompt is None else None,
+        "prompt": request.prompt,
         "stream": True,
         "stream_options": {"include_usage": True},
         "return_progress": True,
@@ -182,12 +189,12 @@ def _messages(card: Card, messages: list[dict[str, Any]]) -> list[dict[str, Any]
     return messages
 
 
-def _failure(error: dict[str, Any]) -> InferenceError:
+def _failure(error: dict[str, Any], asked_in: str) -> InferenceError:
     if error["type"] == "exceed_context_size_error":
         return ContextLengthExceeded(
             f"The prompt has {error['n_prompt_tokens']} tokens, but the model's context is "
-            f"{error['n_ctx']} tokens. Shorten the messages.",
-            param="messages",
+            f"{error['n_ctx']} tokens. Shorten the {asked_in}.",
+            param=asked_in,
         )
     if error["type"] == "invalid_request_error":
         return InvalidRequest(error["message"])
@@ -195,5 +202,5 @@ def _failure(error: dict[str, Any]) -> InferenceError:
 
 
 def _refusal(request: ChatRequest, reason: str) -> InvalidRequest:
-    param = "response_format" if request.response_format else "messages"
+    param = "response_format" if request.response_format else request.asked_in
     return InvalidRequest(f"The model cannot take this request: {reason}", param=param)

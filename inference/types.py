@@ -29,11 +29,12 @@ class Kind(StrEnum):
 class ChatRequest:
     """A conversation to continue; the fields have OpenAI's names and meanings.
 
+    `prompt` is bare text to continue, without a chat template and instead of `messages`.
     `max_tokens` None means up to the model's context; `temperature` and `top_p`
     None mean the card's default; `n` is the number of independent answers.
     """
 
-    messages: list[dict[str, Any]]
+    messages: list[dict[str, Any]] = field(default_factory=list)
     max_tokens: int | None = None
     temperature: float | None = None
     top_p: float | None = None
@@ -43,6 +44,12 @@ class ChatRequest:
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
     response_format: dict[str, Any] | None = None
+    prompt: str | None = None
+
+    @property
+    def asked_in(self) -> str:
+        """The field that holds the question, for messages about it."""
+        return "messages" if self.prompt is None else "prompt"
 
 
 @dataclass(frozen=True, slots=True)

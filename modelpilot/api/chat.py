@@ -3,7 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
@@ -15,7 +15,7 @@ from modelpilot.api import ordering, waiting
 from modelpilot.api.auth import Key
 from modelpilot.api.jobs import accepted
 from modelpilot.api.ordering import Placed
-from modelpilot.api.schemas import ChatBody
+from modelpilot.api.schemas import ChatBody, TextBody
 from modelpilot.errors import ApiError
 from modelpilot.hop import hop
 from modelpilot.jobs import outcome, shown
@@ -34,10 +34,53 @@ DONE = b"data: [DONE]\n\n"
 async def create_chat_completion(request: HttpRequest, body: ChatBody) -> HttpResponseBase:
     """Continue a conversation. With `stream: true` the answer comes as Server-Sent Events, and
     with the header `Prefer: respond-async` as a job to look at later."""
+    return await respond(request, body, Chat())
+
+
+class Skin(Protocol):
+    """How one of OpenAI's routes for text dresses the same job.
+
+    `prefix` spells the job's id; `whole` and `chunk` are the `object` of a whole answer and of
+    a streamed piece.
+    """
+
+    route: str
+    prefix: str
+    whole: str
+    chunk: str
+
+    def answer(self, text: str) -> dict[str, Any]:
+        """A choice's text in a whole answer."""
+
+    def opening(self) -> dict[str, Any] | None:
+        """What the first chunk of a choice says before the model does."""
+
+    def piece(self, text: str) -> dict[str, Any]:
+        """A streamed piece; the last one is empty."""
+
+
+class Chat:
+    route = "chat/completions"
+    prefix = "chatcmpl-"
+    whole = "chat.completion"
+    chunk = "chat.completion.chunk"
+
+    def answer(self, text: str) -> dict[str, Any]:
+        return {"message": {"role": "assistant", "content": text, "refusal": None}}
+
+    def opening(self) -> dict[str, Any]:
+        return {"delta": {"role": "assistant", "content": ""}}
+
+    def piece(self, text: str) -> dict[str, Any]:
+        return {"delta": {"content": text} if text else {}}
+
+
+async def respond(request: HttpRequest, body: TextBody, skin: Skin) -> HttpResponseBase:
+    """The answer to a request for text: whole, streamed, or as a job."""
     later = waiting.prefers_async(request)
     placed = await ordering.place(
         request,
-        route="chat/completions",
+        route=skin.route,
         kind=Kind.TEXT,
         permission="proxy",
         model=body.model,
@@ -50,23 +93,23 @@ async def create_chat_completion(request: HttpRequest, body: ChatBody) -> HttpRe
     if later:
         response = await hop(accepted, request, placed.id)
     elif body.stream:
-        response = await stream(placed, body)
+        response = await stream(placed, body, skin)
     else:
         await waiting.finished_or_cancelled(placed.subscription)
-        response = completion(await hop(outcome.read, placed.id))
+        response = completion(await hop(outcome.read, placed.id), skin)
     return placed.marked(response)
 
 
-def completion(job: Outcome) -> HttpResponseBase:
+def completion(job: Outcome, skin: Skin) -> HttpResponseBase:
     """The whole answer; ApiError for a job that did not succeed."""
     if not job.succeeded:
         raise failure(job)
     answer = {
-        **head("chat.completion", job.id, job.model, job.deployment),
+        **head(skin.prefix, skin.whole, job.id, job.model, job.deployment),
         "choices": [
             {
                 "index": choice["index"],
-                "message": {"role": "assistant", "content": choice["text"], "refusal": None},
+                **skin.answer(choice["text"]),
                 "logprobs": None,
                 "finish_reason": choice["finish_reason"],
             }
@@ -84,9 +127,9 @@ def failure(job: Outcome) -> ApiError:
     return shown.job_error(job.error, job_id=str(job.id), cost=usd(job.cost))
 
 
-def head(kind: str, job: uuid.UUID, model: str, deployment: str) -> dict[str, Any]:
+def head(prefix: str, kind: str, job: uuid.UUID, model: str, deployment: str) -> dict[str, Any]:
     return {
-        "id": spell("chatcmpl-", job),
+        "id": spell(prefix, job),
         "object": kind,
         "created": created(job),
         "model": model,
@@ -107,7 +150,7 @@ def particulars(job: Outcome) -> dict[str, Any]:
     }
 
 
-async def stream(placed: Placed, body: ChatBody) -> HttpResponseBase:
+async def stream(placed: Placed, body: TextBody, skin: Skin) -> HttpResponseBase:
     """Begin a stream, unless the job fails before there is anything to send."""
     try:
         over = await waiting.over_already(placed.subscription, BEGIN_S)
@@ -118,7 +161,7 @@ async def stream(placed: Placed, body: ChatBody) -> HttpResponseBase:
     if ended is not None and not ended.succeeded:
         raise failure(ended)
     response = StreamingHttpResponse(
-        Chunks(placed, body).encoded(), content_type="text/event-stream; charset=utf-8"
+        Chunks(placed, body, skin).encoded(), content_type="text/event-stream; charset=utf-8"
     )
     response.headers["Cache-Control"] = "no-cache"
     response.headers["X-Accel-Buffering"] = "no"
@@ -128,11 +171,12 @@ async def stream(placed: Placed, body: ChatBody) -> HttpResponseBase:
 class Chunks:
     """One streamed completion: what has been sent, and how to say the rest."""
 
-    def __init__(self, placed: Placed, body: ChatBody) -> None:
+    def __init__(self, placed: Placed, body: TextBody, skin: Skin) -> None:
+        self.skin = skin
         self.subscription = placed.subscription
         self.job = placed.id
         serving = placed.serving
-        self.head = head("chat.completion.chunk", self.job, serving.model, serving.id)
+        self.head = head(skin.prefix, skin.chunk, self.job, serving.model, serving.id)
         self.choices = body.n or 1
         self.include_usage = bool(body.stream_options and body.stream_options.include_usage)
         if self.include_usage:
@@ -165,16 +209,13 @@ class Chunks:
         if not new:
             return []
         self.sent[index] += len(new)
-        return [*self.opening(), self.chunk({"content": new}, index)]
+        return [*self.opening(), self.chunk(self.skin.piece(new), index)]
 
     def opening(self) -> list[bytes]:
-        """The first chunk of each choice carries the role."""
-        if self.begun:
-            return []
+        """The first chunk of each choice, where the route has one: a chat's carries the role."""
+        opening = None if self.begun else self.skin.opening()
         self.begun = True
-        return [
-            self.chunk({"role": "assistant", "content": ""}, index) for index in range(self.choices)
-        ]
+        return [] if opening is None else [self.chunk(opening, i) for i in range(self.choices)]
 
     def ending(self, job: Outcome) -> list[bytes]:
         """What remains once the job has ended: the row has the last word."""
@@ -184,19 +225,20 @@ class Chunks:
         for choice in job.result["choices"]:
             index = choice["index"]
             chunks += self.delta(index, 0, choice["text"])
+            end = self.skin.piece("")
             chunks.append(
-                self.chunk({}, index, choice["finish_reason"], x_modelpilot=particulars(job))
+                self.chunk(end, index, choice["finish_reason"], x_modelpilot=particulars(job))
             )
         if self.include_usage:
             chunks.append(data({**self.head, "choices": [], "usage": job.result["usage"]}))
         return [*chunks, DONE]
 
     def chunk(
-        self, delta: dict[str, str], index: int, finish_reason: str | None = None, **more: Any
+        self, piece: dict[str, Any], index: int, finish_reason: str | None = None, **more: Any
     ) -> bytes:
         choice = {
             "index": index,
-            "delta": delta,
+            **piece,
             "logprobs": None,
             "finish_reason": finish_reason,
         }

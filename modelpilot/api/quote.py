@@ -12,7 +12,7 @@ from modelpilot.api.auth import PERMISSIONS, Key, principal_of
 from modelpilot.api.envelope import invalid
 from modelpilot.api.images import EditsBody, GenerationsBody, ImageBody
 from modelpilot.api.ordering import deployed, find_card, price
-from modelpilot.api.schemas import AudioBody, ChatBody, QuoteBody, SpeechBody
+from modelpilot.api.schemas import AudioBody, ChatBody, CompletionBody, QuoteBody, SpeechBody
 from modelpilot.api.videos import VideoBody, VideosBody
 from modelpilot.errors import ApiError
 from modelpilot.hop import hop
@@ -34,6 +34,7 @@ class PaidBody(Protocol):
 # Every paid route, with its body and the kind of model that it takes.
 ROUTES: dict[str, tuple[type[PaidBody], Kind]] = {
     "chat/completions": (ChatBody, Kind.TEXT),
+    "completions": (CompletionBody, Kind.TEXT),
     "audio/speech": (SpeechBody, Kind.AUDIO),
     "generate/audio": (AudioBody, Kind.AUDIO),
     "generate/image": (ImageBody, Kind.IMAGE),

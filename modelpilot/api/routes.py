@@ -8,6 +8,7 @@ from modelpilot.api import (
     audio,
     billing,
     chat,
+    completions,
     deployments,
     envelope,
     events,
@@ -48,6 +49,7 @@ original = build("ModelPilot", "original", docs=False)
 
 for router in (
     chat.router,
+    completions.router,
     speech.router,
     images.openai_router,
     videos.openai_router,

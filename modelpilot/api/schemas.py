@@ -146,25 +146,46 @@ def in_list(stop: Any) -> Any:
 Stop = Annotated[str, Field(min_length=1, max_length=200)]
 
 
-class ChatBody(OpenAI):
+Tokens = Annotated[Whole, Field(ge=1, le=1_000_000)]
+
+
+class TextBody(OpenAI):
+    """What a chat and a bare completion have in common."""
+
     model: ModelName
-    messages: Annotated[list[Message], Field(min_length=1, max_length=1000)]
     temperature: Annotated[Number, Field(ge=0, le=2)] | None = None
     top_p: Annotated[Number, Field(gt=0, le=1)] | None = None
-    max_tokens: Annotated[Whole, Field(ge=1, le=1_000_000)] | None = None
-    max_completion_tokens: Annotated[Whole, Field(ge=1, le=1_000_000)] | None = None
+    max_tokens: Tokens | None = None
     stop: Annotated[list[Stop], BeforeValidator(in_list), Field(max_length=4)] | None = None
     seed: Annotated[Whole, Field(ge=-SEED, le=SEED)] | None = None
     n: Annotated[Whole, Field(ge=1, le=4)] | None = None
     presence_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
-    response_format: ResponseFormat | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     user: str | None = None
     # Ours; OpenAI has its own elsewhere.
     webhook: WebhookUrl | None = None
     max_cost: MaxCost | None = None
+
+    def request(self) -> dict[str, Any]:
+        """As `inference.types.ChatRequest` takes it, but for what to continue."""
+        return {
+            "max_tokens": self.max_tokens,
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "stop": self.stop or [],
+            "seed": self.seed,
+            "n": self.n or 1,
+            "presence_penalty": self.presence_penalty or 0.0,
+            "frequency_penalty": self.frequency_penalty or 0.0,
+        }
+
+
+class ChatBody(TextBody):
+    messages: Annotated[list[Message], Field(min_length=1, max_length=1000)]
+    max_completion_tokens: Tokens | None = None
+    response_format: ResponseFormat | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -175,19 +196,49 @@ class ChatBody(OpenAI):
         """As `inference.types.ChatRequest` takes it."""
         response_format = self.response_format
         return {
+            **super().request(),
             "messages": [message.plain() for message in self.messages],
             "max_tokens": self.max_completion_tokens or self.max_tokens,
-            "temperature": self.temperature,
-            "top_p": self.top_p,
-            "stop": self.stop or [],
-            "seed": self.seed,
-            "n": self.n or 1,
-            "presence_penalty": self.presence_penalty or 0.0,
-            "frequency_penalty": self.frequency_penalty or 0.0,
             "response_format": None
             if response_format is None
             else response_format.model_dump(by_alias=True, exclude_none=True),
         }
+
+
+# Bare completions
+
+
+def one_prompt(prompt: Any) -> Any:
+    """OpenAI takes a list of prompts too, and prompts in tokens of its models."""
+    if not isinstance(prompt, list):
+        return prompt
+    if any(isinstance(part, int | list) for part in prompt):
+        raise ValueError("must be text: tokens are not supported")
+    if len(prompt) > 1:
+        raise ValueError("must be one text: send a request for each of several")
+    return prompt[0] if prompt else ""
+
+
+class CompletionBody(TextBody):
+    prompt: Annotated[str, BeforeValidator(one_prompt), Field(min_length=1)]
+    # As few as OpenAI's.
+    max_tokens: Tokens | None = 16
+    # Whether the answer begins with the prompt.
+    echo: bool | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def only_supported(cls, body: Any) -> Any:
+        if isinstance(body, dict) and body.get("logprobs") == 0:
+            # Not off: it asks for those of the tokens that were said.
+            body = {**body, "logprobs": 1}
+        if isinstance(body, dict) and body.get("best_of") == 1:
+            body = {**body, "best_of": None}
+        return refuse_unsupported(body, ("best_of", "logit_bias", "logprobs", "suffix"))
+
+    def request(self) -> dict[str, Any]:
+        """As `inference.types.ChatRequest` takes it."""
+        return {**super().request(), "prompt": self.prompt}
 
 
 # Speech

@@ -1,11 +1,11 @@
-"""A job's one id, and its spellings: `chatcmpl-…`, `gen_…`, `sync-…`, `vid_…`, `run-…`, or bare."""
+"""A job's one id, and its spellings: `chatcmpl-…`, `cmpl-…`, `gen_…`, `sync-…`, …, or bare."""
 
 import os
 import time
 import uuid
 from datetime import datetime
 
-PREFIXES = ("chatcmpl-", "gen_", "sync-", "vid_", "run-")
+PREFIXES = ("chatcmpl-", "cmpl-", "gen_", "sync-", "vid_", "run-")
 
 
 def new_id() -> uuid.UUID:

@@ -17,12 +17,13 @@ MAY = {
     "read": {"models", *READ, *ANY, "job"},
     "proxy": {"models", *ANY},
     "generate": {"generate", *ANY},
-    "read,proxy": {"models", *READ, *ANY, "chat", "speech", "job"},
+    "read,proxy": {"models", *READ, *ANY, "chat", "completion", "speech", "job"},
     "read,generate": {"models", *READ, *ANY, "generate", "job"},
     "proxy,generate": {"models", *ANY, "generate"},
 }
 POSTS = {
     "chat": ("chat/completions", CHAT),
+    "completion": ("completions", {"model": "echo", "prompt": "hello"}),
     "speech": ("audio/speech", OPENAI_SPEECH),
     "generate": ("generate/audio", SPEECH),
     "quote": ("quote", {"route": "chat/completions", "body": CHAT}),

@@ -24,6 +24,7 @@ def base64_png() -> str:
 
 BODIES: dict[str, dict[str, Any]] = {
     "chat/completions": CHAT,
+    "completions": {"model": "echo", "prompt": "hello"},
     "generate/audio": {"model": "kokoro", "text": "Hello."},
     "audio/speech": {"model": "piper-joe", "input": "Hello."},
     "generate/image": {"model": "tiny-sdxl", "prompt": "an apple"},
@@ -35,7 +36,7 @@ BODIES: dict[str, dict[str, Any]] = {
 # This process knows the built-in cards only.
 IN_OUR_CATALOG = {"tiny-sdxl": "sdxl", "tiny-wan": "wan-t2v"}
 # A run of each costs seconds.
-QUICK = ("chat/completions", "generate/audio", "audio/speech")
+QUICK = ("chat/completions", "completions", "generate/audio", "audio/speech")
 
 
 def quoted(caller: Caller, route: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -70,6 +70,15 @@ def test_it_hears_the_last_user(echo: Engine) -> None:
     assert result.data["choices"][0]["text"] == "new words "
 
 
+def test_it_goes_on_with_a_bare_prompt(echo: Engine) -> None:
+    result = echo.generate(ChatRequest(prompt="bare words", max_tokens=3), silent)
+    assert result.data["choices"][0]["text"] == "bare words bare "
+    assert result.data["usage"]["prompt_tokens"] == 2
+    with pytest.raises(ContextLengthExceeded) as caught:
+        echo.generate(ChatRequest(prompt="word " * 5000), silent)
+    assert caught.value.param == "prompt"
+
+
 @pytest.mark.parametrize(
     ("words", "error"), [("word " * 5000, ContextLengthExceeded), (" ", InvalidRequest)]
 )
