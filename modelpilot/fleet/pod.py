@@ -17,6 +17,7 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -45,6 +46,7 @@ STUBBORN_S = 30.0
 DRAIN_S = 25.0
 # The web process and the servers go first: they need little, and all wait for them.
 NICENESS = 5
+AUTOGROUP = Path("/proc/self/autogroup")
 # Exit status of a pod that has itself recorded why its model can't be loaded.
 LOAD_FAILED = 3
 
@@ -324,12 +326,21 @@ def resident_mb() -> int:
     return int(psutil.Process().memory_info().rss // 1_000_000)
 
 
+def give_way() -> None:
+    """Let the web process and the servers go first."""
+    os.nice(NICENESS)
+    # A pod has a session of its own, and Linux may share the CPU between sessions: then it looks
+    # at niceness only inside of one, and at this between them (sched(7), autogroup).
+    with suppress(OSError):
+        AUTOGROUP.write_text(str(NICENESS))
+
+
 def run(pod_id: uuid.UUID, card: Card) -> int:
     """Be the pod `pod_id`; returns the process's exit status.
 
     A model that can't be loaded ends here: the reason goes to the deployment.
     """
-    os.nice(NICENESS)
+    give_way()
     pod = Pod(pod_id, card)
     try:
         pod.load()
