@@ -33,6 +33,7 @@ MARGIN = 3
 PATCH = 8  # one latent is one patch of 8x8 pixels
 CHANNELS = 16
 TOKENS = 24
+END = "<|endoftext|>"
 # Colours within this share of the circle of hues from the icon's main hue are dyed with it.
 NEAR = 0.09
 HEX = re.compile(r"#(?:[0-9a-fA-F]{6}|[0-9a-fA-F]{3})\b")
@@ -40,15 +41,20 @@ HEX = re.compile(r"#(?:[0-9a-fA-F]{6}|[0-9a-fA-F]{3})\b")
 Array = np.ndarray
 
 
-def draw(body: str) -> Array:
-    """An icon's SVG as RGBA of 64x64x4 bytes."""
+def raster(body: str, side: int) -> Image.Image:
+    """An icon's SVG as an RGBA picture of `side` pixels."""
     svg = (
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-        f'viewBox="0 0 32 32" width="{SIZE * 4}" height="{SIZE * 4}">{body}</svg>'
+        f'viewBox="0 0 32 32" width="{side}" height="{side}">{body}</svg>'
     )
     picture = Image.open(io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_string=svg))))
+    return picture.convert("RGBA")
+
+
+def draw(body: str) -> Array:
+    """An icon's SVG as RGBA of 64x64x4 bytes."""
     inner = SIZE - 2 * MARGIN
-    small = picture.convert("RGBA").resize((inner, inner), Image.Resampling.LANCZOS)
+    small = raster(body, SIZE * 4).resize((inner, inner), Image.Resampling.LANCZOS)
     canvas = Image.new("RGBA", (SIZE, SIZE))
     canvas.paste(small, (MARGIN, MARGIN))
     return np.asarray(canvas)
@@ -136,7 +142,7 @@ def train_tokenizer(concepts: list[Concept], folder: Path) -> CLIPTokenizer:
     corpus = [caption(p, concepts[p.concept], rng) for p in rng.choices(every, k=40000)]
     corpus += [f"{line} {' '.join(MOTIONS)} {' '.join(OPENINGS)}" for line in corpus[:2000]]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>", unk_token="<|endoftext|>"))
+    bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>", unk_token=END))
     bpe.normalizer = normalizers.Lowercase()
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.ByteLevel(add_prefix_space=False)]
@@ -145,7 +151,7 @@ def train_tokenizer(concepts: list[Concept], folder: Path) -> CLIPTokenizer:
         corpus,
         trainers.BpeTrainer(
             vocab_size=1600,
-            special_tokens=["<|startoftext|>", "<|endoftext|>"],
+            special_tokens=["<|startoftext|>", END],
             initial_alphabet=alphabet,
             end_of_word_suffix="</w>",
         ),

@@ -46,9 +46,9 @@ def moved(rgba: Array, rng: np.random.Generator) -> Array:
     cos, sin = np.cos(angle) * scale, np.sin(angle) * scale
     # PIL wants the way from the new picture's pixels back to the old one's.
     place = (
-        (cos, -sin, centre - cos * across + sin * down)
-        + (sin, cos, centre - sin * across - cos * down)
-    )  # fmt: skip
+        *(cos, -sin, centre - cos * across + sin * down),
+        *(sin, cos, centre - sin * across - cos * down),
+    )
     shape = Image.fromarray(rgba).transform(
         (SIZE, SIZE), Image.Transform.AFFINE, place, Image.Resampling.BILINEAR
     )

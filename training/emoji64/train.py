@@ -6,7 +6,7 @@ Goes on from `work/image/state.safetensors` where there is one.
 import argparse
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,25 +118,40 @@ def tokens_of(tokenizer: CLIPTokenizer, words: list[str]) -> torch.Tensor:
     return ids
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=4200, help="where the learning rate ends")
+def parser(
+    description: str | None, folder: Path, steps: int, batch: int
+) -> argparse.ArgumentParser:
+    """What training can be told, with these defaults."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--steps", type=int, default=steps, help="where the learning rate ends")
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after so long, at most")
-    parser.add_argument("--batch", type=int, default=40)
+    parser.add_argument("--batch", type=int, default=batch)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--folder", type=Path, default=WORK / "image")
-    train(parser.parse_args())
+    parser.add_argument("--folder", type=Path, default=folder)
+    return parser
 
 
-def train(options: argparse.Namespace) -> None:
-    """Train up to `options.steps`, or for `options.minutes`, saving every few minutes."""
+def main() -> None:
+    options = parser(__doc__, WORK / "image", steps=3400, batch=40).parse_args()
+    tokenizer = CLIPTokenizer.from_pretrained(WORK / "tokenizer")
+    train(options, lambda: Captioned(len(tokenizer)), lambda n, s: Batches(tokenizer, n, s))
+
+
+def train(
+    options: argparse.Namespace,
+    new: Callable[[], torch.nn.Module],
+    examples: Callable[[int, int], Iterable[tuple[torch.Tensor, torch.Tensor]]],
+) -> None:
+    """Train up to `options.steps`, or for `options.minutes`, saving every few minutes.
+
+    `new` makes the network, `examples` batches of a size from a seed.
+    """
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
-    tokenizer = CLIPTokenizer.from_pretrained(WORK / "tokenizer")
-    net = Captioned(len(tokenizer))
-    ema = Captioned(len(tokenizer)).requires_grad_(False)
+    net = new()
+    ema = new().requires_grad_(False)
     optimiser = torch.optim.AdamW(
         net.parameters(), lr=options.rate, betas=(0.9, 0.98), weight_decay=1e-3, fused=True
     )
@@ -150,7 +165,7 @@ def train(options: argparse.Namespace) -> None:
         ema.load_state_dict(net.state_dict())
     scheduler = DDPMScheduler(**SCHEDULE)
     # A seed for each leg, so that going on does not show the same batches again.
-    batches = iter(Batches(tokenizer, options.batch, options.seed + done))
+    batches = iter(examples(options.batch, options.seed + done))
     torch.manual_seed(options.seed + done)
     began = saved = time.monotonic()
     first, losses = done, []
@@ -160,7 +175,7 @@ def train(options: argparse.Namespace) -> None:
         latents, tokens = next(batches)
         noise = torch.randn_like(latents)
         # Towards much noise: there the shape is decided.
-        when = (999.99 * torch.rand(len(latents)) ** 0.4).long()
+        when = (999.99 * torch.rand(len(latents)) ** 0.3).long()
         # Attention in its plain form: the fused one is slow backwards in bfloat16.
         with sdpa_kernel(SDPBackend.MATH), torch.autocast("cpu", torch.bfloat16):
             guess = net(scheduler.add_noise(latents, noise, when), when, tokens)
