@@ -112,7 +112,7 @@ def asked(picture: Picture, name: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, nargs="?", default=WORK / "pipeline")
+    parser.add_argument("folder", type=Path, nargs="?", default=WORK / "pipeline-image")
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--guidance", type=float, default=4.0)
@@ -121,7 +121,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     pipeline = StableDiffusionPipeline.from_pretrained(
-        options.folder, torch_dtype=torch.float32, local_files_only=True
+        options.folder, dtype=torch.float32, local_files_only=True
     )
     pipeline.set_progress_bar_config(disable=True)
     artist = Artist(pipeline, options.steps, options.guidance)
