@@ -11,12 +11,13 @@ import signal
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-from benchmarks import load, memory, profile, stack, streams
+from benchmarks import beside, load, memory, profile, stack, streams
 from benchmarks.stack import BenchmarkError, Stack, table
 
 COLUMNS = ["web", "pod", "PostgreSQL", "Valkey"]
@@ -142,7 +143,7 @@ def parse() -> argparse.Namespace:
         "what",
         nargs="*",
         default=["platform"],
-        help="platform (the default), streams, memory or profile; or several of them",
+        help="platform (the default), streams, memory, profile or beside; or several of them",
     )
     parser.add_argument("--seconds", type=float, default=10.0, help="for each row (%(default)s)")
     parser.add_argument(
@@ -151,6 +152,7 @@ def parse() -> argparse.Namespace:
         default=[1, 16, 64],
         help="at once (1,16,64)",
     )
+    parser.add_argument("--litellm", type=Path, help="LiteLLM's program, for beside")
     parser.add_argument(
         "--data", type=Path, help="a folder to use and to keep, with up.log (a temporary one)"
     )
@@ -159,12 +161,13 @@ def parse() -> argparse.Namespace:
 
 def main() -> int:
     arguments = parse()
-    benchmarks = {
+    benchmarks: dict[str, Callable[[Stack], int]] = {
         # First, as it is about a stack that has done nothing yet.
         "memory": memory.benchmark,
         "platform": lambda system: platform_benchmark(system, arguments),
         "streams": streams.benchmark,
         "profile": profile.benchmark,
+        "beside": lambda system: beside.benchmark(system, arguments),
     }
     if unknown := set(arguments.what) - set(benchmarks):
         say(f"There is no benchmark {', '.join(sorted(unknown))}: {', '.join(benchmarks)}.")

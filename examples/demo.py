@@ -6,12 +6,14 @@ Calls the server at --url. Where none answers and the address is this machine's,
 """
 
 import argparse
+import base64
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +25,8 @@ import openai
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "demo-output"
 QUESTION = "What is the capital of France?"
+PICTURE = "a red apple on a yellow background"
+FILM = "a fox drifting to the left"
 SENTENCE = "Hello. This voice was made on your own machine, and it cost a tenth of a cent."
 LOOK_S = 1.0
 STOP_S = 100.0
@@ -75,11 +79,51 @@ def speak(client: openai.OpenAI, model: str) -> float:
             model=model, voice="alloy", input=SENTENCE, response_format="wav"
         )
     cost = float(answer.headers["x-modelpilot-cost"])
-    FOLDER.mkdir(exist_ok=True)
-    path = FOLDER / f"{model}.wav"
-    path.write_bytes(answer.content)
+    path = saved(f"{model}.wav", answer.content)
     print(f"  {time.monotonic() - started:.1f} s, ${cost:g}, saved as {shown(path)}")
     return cost
+
+
+def draw(client: openai.OpenAI, model: str) -> float:
+    """Save a picture; returns what it cost."""
+    print(f"\n{model}: {PICTURE}")
+    started = time.monotonic()
+    with Phases(client, model):
+        answer = client.images.generate(
+            model=model, prompt=PICTURE, size="512x512", response_format="b64_json"
+        )
+    assert answer.data is not None
+    path = saved(f"{model}.png", base64.b64decode(answer.data[0].b64_json or ""))
+    cost = float(extra(answer, "x_modelpilot")["cost"])
+    print(f"  {time.monotonic() - started:.1f} s, ${cost:g}, saved as {shown(path)}")
+    return cost
+
+
+def film(client: openai.OpenAI, model: str) -> float:
+    """Save a film; returns what it cost."""
+    print(f"\n{model}: {FILM}")
+    started = time.monotonic()
+    video = client.videos.create(model=model, prompt=FILM)
+    progress = -1
+    while video.status in ("queued", "in_progress"):
+        if video.progress != progress:
+            progress = video.progress
+            print(f"  {video.status} {progress} % ...", flush=True)
+        time.sleep(LOOK_S)
+        video = client.videos.retrieve(video.id)
+    if video.error is not None:
+        raise DemoError(video.error.message)
+    path = saved(f"{model}.mp4", client.videos.download_content(video.id).read())
+    cost = float(extra(video, "x_modelpilot")["cost"])
+    print(f"  {time.monotonic() - started:.1f} s, ${cost:g}, saved as {shown(path)}")
+    return cost
+
+
+def saved(name: str, content: bytes) -> Path:
+    FOLDER.mkdir(exist_ok=True)
+    path = FOLDER / name
+    path.write_bytes(content)
+    return path
 
 
 class Phases:
@@ -126,7 +170,13 @@ def shown(path: Path) -> Path:
 
 def demonstrate(client: openai.OpenAI) -> None:
     models = [model.id for model in client.models.list()]
-    wanted = {"smollm2-135m": chat, "piper-joe": speak, "kokoro": speak}
+    wanted = {
+        "smollm2-135m": chat,
+        "emoji-64": draw,
+        "emoji-64-video": film,
+        "piper-joe": speak,
+        "kokoro": speak,
+    }
     for model in wanted.keys() - models:
         print(f"{model} is not deployed here and is left out.")
     spent = sum(show(client, model) for model, show in wanted.items() if model in models)
@@ -219,6 +269,8 @@ def main() -> int:
     arguments = parse()
     url = arguments.url.rstrip("/")
     signal.signal(signal.SIGTERM, interrupted)
+    # OpenAI ends its own service for films, which is not what is called here.
+    warnings.filterwarnings("ignore", message="The Sora API", category=DeprecationWarning)
     try:
         with server(url):
             demonstrate(client_for(url, find_key(arguments.key)))

@@ -1,6 +1,7 @@
 """Run one model from the command line: python -m inference MODEL "prompt"."""
 
 import argparse
+import secrets
 import sys
 import time
 from pathlib import Path
@@ -8,7 +9,21 @@ from pathlib import Path
 from inference import catalog, engines, weights
 from inference.catalog import Card
 from inference.errors import EngineUnavailable, InferenceError, WeightsNotFound
-from inference.types import ChatRequest, Delta, Device, Event, Kind, Request, Result, SpeechRequest
+from inference.types import (
+    ChatRequest,
+    Delta,
+    Device,
+    Event,
+    ImageRequest,
+    Kind,
+    Request,
+    Result,
+    SpeechRequest,
+    VideoRequest,
+)
+
+# A seed is drawn below this where none is given.
+SEEDS = 2**32
 
 
 def main() -> int:
@@ -35,7 +50,7 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m inference", description=__doc__)
     parser.add_argument("model", help="a card's id")
-    parser.add_argument("prompt", help="what to answer, or what to speak")
+    parser.add_argument("prompt", help="what to answer, speak or draw")
     parser.add_argument("--data", type=Path, default=Path("data"), help="holds models/ and cache/")
     parser.add_argument("--catalog", type=Path, action="append", default=[], help="more cards")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
@@ -45,7 +60,20 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int)
     parser.add_argument("--voice")
     parser.add_argument("--speed", type=float, default=1.0)
-    parser.add_argument("--format", default="wav", help="wav, mp3, opus, flac, aac or pcm")
+    parser.add_argument("--width", type=int)
+    parser.add_argument("--height", type=int)
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--guidance", type=float)
+    parser.add_argument("--negative-prompt")
+    parser.add_argument("--image", type=Path, help="the picture to begin with")
+    parser.add_argument("--mask", type=Path, help="white where that may change")
+    parser.add_argument("--strength", type=float, help="how much of it is drawn anew, 0 to 1")
+    parser.add_argument("--n", type=int, default=1, help="how many pictures")
+    parser.add_argument("--frames", type=int, dest="num_frames", help="how many of a film")
+    parser.add_argument("--fps", type=int)
+    parser.add_argument(
+        "--format", help="wav, mp3, opus, flac, aac or pcm; for pictures png, jpeg or webp"
+    )
     parser.add_argument("--out", type=Path, help="the file for what is not text")
     return parser.parse_args()
 
@@ -82,8 +110,43 @@ def _request(card: Card, arguments: argparse.Namespace) -> Request:
             seed=arguments.seed,
         )
     if card.kind is Kind.AUDIO:
-        return SpeechRequest(arguments.prompt, arguments.voice, arguments.speed, arguments.format)
-    raise InferenceError(f"This version cannot make {card.kind} yet.")
+        form = arguments.format or "wav"
+        return SpeechRequest(arguments.prompt, arguments.voice, arguments.speed, form)
+    seed = secrets.randbelow(SEEDS) if arguments.seed is None else arguments.seed
+    image = arguments.image and arguments.image.read_bytes()
+    if card.kind is Kind.VIDEO:
+        return VideoRequest(
+            prompt=arguments.prompt,
+            width=_whole(card, arguments, "width"),
+            height=_whole(card, arguments, "height"),
+            num_frames=_whole(card, arguments, "num_frames"),
+            fps=_whole(card, arguments, "fps"),
+            steps=_whole(card, arguments, "steps"),
+            seed=seed,
+            guidance=arguments.guidance,
+            negative_prompt=arguments.negative_prompt,
+            image=image,
+        )
+    return ImageRequest(
+        prompt=arguments.prompt,
+        width=_whole(card, arguments, "width"),
+        height=_whole(card, arguments, "height"),
+        steps=_whole(card, arguments, "steps"),
+        seed=seed,
+        guidance=arguments.guidance,
+        negative_prompt=arguments.negative_prompt,
+        n=arguments.n,
+        image=image,
+        mask=arguments.mask and arguments.mask.read_bytes(),
+        strength=arguments.strength,
+        format=arguments.format or "png",
+    )
+
+
+def _whole(card: Card, arguments: argparse.Namespace, name: str) -> int:
+    """The argument, or the card's default for it."""
+    given: int | None = getattr(arguments, name)
+    return int(card.parameters[name].default) if given is None else given
 
 
 def _print(event: Event) -> None:
@@ -95,8 +158,10 @@ def _print(event: Event) -> None:
 def _finish(card: Card, result: Result, out: Path | None) -> None:
     if card.kind is Kind.TEXT:
         sys.stdout.write("\n")
-    for file in result.files:
+    for number, file in enumerate(result.files):
         path = out or Path(f"{card.short_name}{Path(file.name).suffix}")
+        if number:
+            path = path.with_name(f"{path.stem}-{number + 1}{Path(file.name).suffix}")
         path.write_bytes(file.content)
         _say(f"{path}: {len(file.content):,} bytes of {file.media_type}")
     for warning in result.warnings:
@@ -107,7 +172,13 @@ def _measure(result: Result, seconds: float) -> str:
     if "usage" in result.data:
         tokens = result.data["usage"]["completion_tokens"]
         return f"{tokens} tokens, {tokens / seconds:.0f} a second"
+    if "images" in result.data:
+        pictures = result.data["images"]
+        seeds = ", ".join(str(picture["seed"]) for picture in pictures)
+        return f"{seconds / len(pictures):.2f} s a picture, seed {seeds}"
     duration = result.data["duration_s"]
+    if "num_frames" in result.data:
+        return f"{duration:.2f} s of film, seed {result.data['seed']}"
     return f"{duration:.2f} s of sound, real-time factor {seconds / duration:.2f}"
 
 

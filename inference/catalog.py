@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
 BUILT_IN = Path(__file__).with_name("catalog.toml")
 MICROS = 1_000_000
+# What every request for a picture or film says, so a card must have bounds for it.
+DRAWN = {
+    Kind.IMAGE: ("width", "height", "steps"),
+    Kind.VIDEO: ("width", "height", "steps", "num_frames", "fps"),
+}
 
 
 def _written_as_text(value: object) -> object:
@@ -26,11 +31,16 @@ def _written_as_text(value: object) -> object:
 
 
 class Source(BaseModel):
-    """Where one file (or folder) of a model's weights is looked for, in order."""
+    """Where one file (or folder) of a model's weights is looked for, in order.
+
+    `include` are patterns of the files that a download from the hub brings, `*` also
+    standing for `/`; without any it brings all that can be weights.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     sources: list[str] = Field(min_length=1)
+    include: list[str] = []
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     optional: bool = False
 
@@ -39,6 +49,21 @@ class Source(BaseModel):
         if self.sha256 is None and any(" + " in source for source in self.sources):
             raise ValueError("a file joined from parts needs its sha256")
         return self
+
+
+class Footprint(BaseModel):
+    """What a diffusion model needs of a GPU, in GB: weights in bfloat16, and room to work.
+
+    `core_gb` is the transformer or U-Net, `encoder_gb` all text encoders together,
+    `vae_gb` the autoencoder, `activation_gb` what one generation adds.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    core_gb: float = Field(gt=0)
+    encoder_gb: float = Field(ge=0)
+    vae_gb: float = Field(ge=0)
+    activation_gb: float = Field(gt=0)
 
 
 class Range(BaseModel):
@@ -75,6 +100,7 @@ class Card(BaseModel):
     files: dict[str, Source] = {}
     device: Literal["cpu", "cuda"] = "cpu"
     memory_mb: int = Field(gt=0)
+    footprint: Footprint | None = None
     price: Annotated[Decimal, BeforeValidator(_written_as_text), Field(ge=0, decimal_places=6)]
     unit: Literal["request"] = "request"
     slots: int = Field(default=1, ge=1)
@@ -98,6 +124,13 @@ class Card(BaseModel):
     def short_name(self) -> str:
         """The id without its tag: `gemma3` of `gemma3:4b`."""
         return self.id.partition(":")[0]
+
+    @model_validator(mode="after")
+    def _drawing_has_its_ranges(self) -> "Card":
+        missing = [name for name in DRAWN.get(self.kind, ()) if name not in self.parameters]
+        if missing:
+            raise ValueError(f"a model of this kind needs parameters.{missing[0]}")
+        return self
 
     @model_validator(mode="after")
     def _text_has_a_context(self) -> "Card":

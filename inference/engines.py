@@ -9,12 +9,21 @@ from inference.errors import EngineUnavailable, InferenceError
 from inference.types import Device, Engine, EngineModule
 from inference.weights import Weights
 
+DIFFUSION = {
+    "torch": "torch",
+    "diffusers": "diffusers",
+    "transformers": "transformers",
+    "accelerate": "accelerate",
+    "safetensors": "safetensors",
+}
 # What each engine imports, and the name to install it by.
 NEEDS = {
     "text_llamacpp": {"xllamacpp": "xllamacpp"},
     "speech_kokoro": {"kokoro_onnx": "kokoro-onnx"},
     "speech_piper": {"piper": "piper-tts"},
     "speech_chatterbox": {"chatterbox": "chatterbox-light"},
+    "image_diffusers": DIFFUSION,
+    "video_diffusers": DIFFUSION,
 }
 
 

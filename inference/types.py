@@ -1,10 +1,11 @@
 """What goes into an engine and what comes out, for every kind of model.
 
-A request is a frozen dataclass that survives a trip through JSON
-(`Request(**json)`); an engine tells its progress by calling `emit` and returns
+A request is a frozen dataclass that survives a trip through JSON (see `request_from`,
+bytes go as base64); an engine tells its progress by calling `emit` and returns
 one `Result` envelope whatever it made.
 """
 
+import base64
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -59,9 +60,65 @@ class SpeechRequest:
     audio_prompt: str | None = None
 
 
-type_of_request = {Kind.TEXT: ChatRequest, Kind.AUDIO: SpeechRequest}
+@dataclass(frozen=True, slots=True)
+class ImageRequest:
+    """A picture to draw, `n` times: picture number i is drawn from `seed` + i.
 
-Request = ChatRequest | SpeechRequest
+    `width` and `height` in pixels. `guidance` None: the model has none. `image` is the
+    encoded picture to begin with, of which `strength` (0 to 1) is drawn anew; `mask`
+    is white where that may happen. `format` is "png", "jpeg" or "webp".
+    """
+
+    prompt: str
+    width: int
+    height: int
+    steps: int
+    seed: int
+    guidance: float | None = None
+    negative_prompt: str | None = None
+    n: int = 1
+    image: bytes | None = None
+    mask: bytes | None = None
+    strength: float | None = None
+    format: str = "png"
+
+
+@dataclass(frozen=True, slots=True)
+class VideoRequest:
+    """A film of `num_frames` frames at `fps` a second; `image` is its first frame, encoded."""
+
+    prompt: str
+    width: int
+    height: int
+    num_frames: int
+    fps: int
+    steps: int
+    seed: int
+    guidance: float | None = None
+    negative_prompt: str | None = None
+    image: bytes | None = None
+
+
+type_of_request = {
+    Kind.TEXT: ChatRequest,
+    Kind.IMAGE: ImageRequest,
+    Kind.AUDIO: SpeechRequest,
+    Kind.VIDEO: VideoRequest,
+}
+
+Request = ChatRequest | ImageRequest | SpeechRequest | VideoRequest
+
+
+def request_from(kind: Kind, fields: dict[str, Any]) -> Request:
+    """A request from its JSON form."""
+    given = [name for name in BINARY[kind] if fields.get(name) is not None]
+    binary = {name: base64.b64decode(fields[name]) for name in given}
+    request: Request = type_of_request[kind](**{**fields, **binary})
+    return request
+
+
+# The fields that are bytes.
+BINARY = {Kind.TEXT: (), Kind.IMAGE: ("image", "mask"), Kind.AUDIO: (), Kind.VIDEO: ("image",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +148,14 @@ class Progress:
     fraction: float
 
 
-Event = Delta | Sound | Progress
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a picture or film looks like so far: a small JPEG."""
+
+    content: bytes
+
+
+Event = Delta | Sound | Progress | Preview
 
 # Called by the engine from whichever thread does the work. It raises
 # `errors.Cancelled` when the job should stop; the engine lets that pass through
@@ -115,7 +179,9 @@ class Result:
     `data` is JSON and kind-specific. Text: `{"choices": [{"index", "text",
     "finish_reason"}], "usage": {"prompt_tokens", "completion_tokens",
     "total_tokens", "prompt_tokens_details": {"cached_tokens"}}}`.
-    Audio: `{"sample_rate", "duration_s"}` beside one file.
+    Audio: `{"sample_rate", "duration_s"}` beside one file. Image: `{"images": [{"seed",
+    "width", "height"}]}` beside as many files. Video: `{"seed", "width", "height",
+    "num_frames", "fps", "duration_s"}` beside an MP4 and its poster (JPEG).
     """
 
     data: dict[str, Any]
@@ -125,11 +191,15 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Where a pod's model sits: `kind` is "cpu" or "cuda"; `threads` bounds CPU work."""
+    """Where a pod's model sits: `kind` is "cpu" or "cuda"; `threads` bounds CPU work.
+
+    `memory_mb` is the memory of a GPU that the pod may use, in MB; None is all that is free.
+    """
 
     kind: str = "cpu"
     index: int = 0
     threads: int = 1
+    memory_mb: int | None = None
 
 
 class Engine(Protocol):

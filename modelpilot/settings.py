@@ -249,6 +249,8 @@ if S3_BUCKET:
     }
 # How long a signed link to an output works.
 OUTPUT_URL_SECONDS = 900
+# After so many days a job's files are deleted, and what it was asked; 0 keeps them for ever.
+OUTPUT_DAYS = env_int("MODELPILOT_OUTPUT_DAYS", 30)
 
 # "json", "text", or "": text where stderr is a terminal.
 LOG_FORMAT = env("MODELPILOT_LOG_FORMAT")

@@ -27,12 +27,10 @@ async def generate_audio(request: HttpRequest, body: AudioBody) -> HttpResponseB
     check_voice(body.model, body.voice, body.speed, body.audio_prompt)
     return await native.generate(
         request,
-        route="generate/audio",
-        kind=Kind.AUDIO,
+        SKIN,
         model=body.model,
         body=body.request(),
         wait_s=waiting.preferred_wait(request, WAIT_S),
-        shape=audio,
         webhook=body.webhook,
     )
 
@@ -44,7 +42,7 @@ async def generate_audio(request: HttpRequest, body: AudioBody) -> HttpResponseB
 )
 async def audio_status(request: HttpRequest, job_id: str) -> HttpResponseBase:
     """202 while the job is pending, then 200 with its `status`."""
-    return await native.status(request, job_id, Kind.AUDIO, audio)
+    return await native.status(request, job_id, SKIN)
 
 
 def audio(job: Job) -> dict[str, Any]:
@@ -60,3 +58,6 @@ def audio(job: Job) -> dict[str, Any]:
         "execution_time_ms": native.execution_time_ms(job),
         "warnings": result["warnings"],
     }
+
+
+SKIN = native.Skin("generate/audio", Kind.AUDIO, audio)

@@ -1,10 +1,16 @@
 """Whether this process lives, and whether it can serve."""
 
+import asyncio
+from collections.abc import Callable
+
 from django.db import DatabaseError, InterfaceError, connection
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 
 from modelpilot.hop import hop
 from modelpilot.jobs import valkey
+
+# Load balancers and Kubernetes give up after a few seconds, or even one.
+PROBE_S = 2.0
 
 
 async def healthz(request: HttpRequest) -> HttpResponseBase:
@@ -14,14 +20,23 @@ async def healthz(request: HttpRequest) -> HttpResponseBase:
 
 async def readyz(request: HttpRequest) -> HttpResponseBase:
     """200 if requests can be served, else 503. Without Valkey they can, only slower."""
-    database = await hop(database_answers)
-    queue = await hop(valkey_answers)
+    database = await in_time(database_answers)
+    queue = await in_time(valkey_answers)
     body = {
         "status": "ready" if database else "not ready",
         "database": "running" if database else "unreachable",
         "queue": "running" if queue else "unreachable",
     }
     return JsonResponse(body, status=200 if database else 503)
+
+
+async def in_time(answers: Callable[[], bool]) -> bool:
+    """False for what takes longer than who asks would wait."""
+    try:
+        async with asyncio.timeout(PROBE_S):
+            return await hop(answers)
+    except TimeoutError:
+        return False
 
 
 def database_answers() -> bool:

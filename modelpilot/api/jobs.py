@@ -101,14 +101,18 @@ async def replay_job(request: HttpRequest, job_id: str) -> HttpResponseBase:
 async def delete_job(request: HttpRequest, job_id: str) -> HttpResponseBase:
     """Remove outputs, prompt and result for good; what it cost stays in the books."""
 
-    def delete() -> HttpResponseBase:
-        job = find(request, job_id)
-        if not job.terminal:
-            raise ApiError(409, "job_not_finished", "The job still runs. Cancel it first.")
-        storage.delete_content(job)
+    def remove() -> HttpResponseBase:
+        delete(find(request, job_id))
         return HttpResponse(status=204)
 
-    return await hop(delete)
+    return await hop(remove)
+
+
+def delete(job: Job) -> None:
+    """Forget the content of a job that has ended; ApiError 409 for one that has not."""
+    if not job.terminal:
+        raise ApiError(409, "job_not_finished", "The job still runs. Cancel it first.")
+    storage.delete_content(job)
 
 
 def find(request: HttpRequest, text: str, kind: Kind | None = None) -> Job:

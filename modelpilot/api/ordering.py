@@ -58,8 +58,11 @@ async def place(
     stream: bool = False,
     watched: bool = False,
     webhook: str | None = None,
+    digest: bytes | None = None,
 ) -> Placed:
     """Record a job, ring for it, and follow it from its first event.
+
+    `digest` tells a retry under one idempotency key from another request, if not the body does.
 
     Raises ApiError in the contract's order: `invalid_model_type`, `model_not_found`,
     `model_not_available`, `insufficient_quota`; nothing is written then.
@@ -90,7 +93,9 @@ async def place(
             watched=watched,
             webhook=webhook,
             idempotency_key=idempotency_key,
-            body_digest=hashlib.sha256(request.body).digest() if idempotency_key else None,
+            body_digest=(digest or hashlib.sha256(request.body).digest())
+            if idempotency_key
+            else None,
         )
         return card, serving, submit(order)
 

@@ -32,6 +32,11 @@ def read_output(request: HttpRequest, output_id: uuid.UUID) -> HttpResponseBase:
     output = Output.objects.filter(id=output_id).first()
     if output is None:
         return respond(EXPIRED)
+    return shown_output(output)
+
+
+def shown_output(output: Output) -> HttpResponseBase:
+    """The file itself, to somebody who may see it."""
     response = HttpResponse(storage.read(output), content_type=output.media_type)
     # What a model made must never run as a page of ours.
     response.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"

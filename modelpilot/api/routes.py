@@ -1,12 +1,7 @@
 """All routes, each in its place."""
 
-from typing import Any
-
-import orjson
-from django.http import HttpRequest
 from django.urls import URLPattern, URLResolver, path
 from ninja import NinjaAPI
-from ninja.parser import Parser
 
 from modelpilot.api import (
     account,
@@ -16,34 +11,17 @@ from modelpilot.api import (
     envelope,
     events,
     health,
+    images,
     jobs,
     metrics,
     models,
     outputs,
     speech,
+    videos,
     voices,
     webhooks,
 )
-from modelpilot.errors import ApiError
-
-
-class StrictParser(Parser):
-    """JSON without NUL in its strings, which PostgreSQL can't store."""
-
-    def parse_body(self, request: HttpRequest) -> Any:
-        body = orjson.loads(request.body)
-        if b"\\u0000" in request.body and has_nul(body):
-            raise ApiError(400, "invalid_json", "The body has a NUL character. Leave it out.")
-        return body
-
-
-def has_nul(value: Any) -> bool:
-    """Whether a string of a JSON value holds a NUL; the parser bounds how deep it goes."""
-    if isinstance(value, str):
-        return "\x00" in value
-    if isinstance(value, dict):
-        return any(has_nul(key) or has_nul(item) for key, item in value.items())
-    return isinstance(value, list) and any(map(has_nul, value))
+from modelpilot.api.parser import StrictParser
 
 
 def build(title: str, namespace: str, *, docs: bool) -> NinjaAPI:
@@ -65,10 +43,18 @@ api = build("ModelPilot", "v1", docs=True)
 openai = build("ModelPilot (OpenAI-compatible)", "openai", docs=False)
 original = build("ModelPilot", "original", docs=False)
 
-for router in (chat.router, speech.router, models.router):
+for router in (
+    chat.router,
+    speech.router,
+    images.openai_router,
+    videos.openai_router,
+    models.router,
+):
     api.add_router("", router)
     openai.add_router("", router)
 for router in (
+    images.router,
+    videos.router,
     audio.router,
     voices.router,
     jobs.router,

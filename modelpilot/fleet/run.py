@@ -5,7 +5,17 @@ import time
 from typing import Any
 
 from inference.errors import Cancelled, InferenceError
-from inference.types import Delta, Engine, Event, Kind, Progress, Result, Sound, type_of_request
+from inference.types import (
+    Delta,
+    Engine,
+    Event,
+    Kind,
+    Preview,
+    Progress,
+    Result,
+    Sound,
+    request_from,
+)
 from modelpilot import logs
 from modelpilot.jobs import lease, storage
 from modelpilot.jobs.cancel import CANCELLED
@@ -57,6 +67,8 @@ class Run:
                     self.delivered = True
             case Progress(fraction=fraction):
                 self.channel.progress(fraction)
+            case Preview(content=content):
+                self.channel.preview(content)
 
     def sound(self, sound: Sound) -> None:
         """Give a spoken sentence to the client, if one waits for it.
@@ -77,7 +89,7 @@ class Run:
         """Run the job to its end, whatever that is. Raises only when the database stays away."""
         logs.request_id.set(self.claim.request_id)
         try:
-            request = type_of_request[Kind(self.claim.kind)](**self.claim.request)
+            request = request_from(Kind(self.claim.kind), self.claim.request)
             result = engine.generate(request, self.emit)
         except Cancelled:
             self.conclude_stopped()

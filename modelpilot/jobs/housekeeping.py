@@ -2,10 +2,12 @@
 
 import logging
 
+from django.conf import settings
+
 from billing import ledger
 from modelpilot.celery import app
 from modelpilot.jobs import rescue as rescuer
-from modelpilot.jobs import sql, webhooks
+from modelpilot.jobs import sql, storage, webhooks
 
 log = logging.getLogger(__name__)
 
@@ -18,6 +20,12 @@ def rescue() -> None:
 @app.task(name="deliver")
 def deliver() -> None:
     webhooks.deliver()
+
+
+@app.task(name="expire")
+def expire() -> None:
+    if deleted := storage.expire(settings.OUTPUT_DAYS):
+        log.info("Deleted what %d old jobs had made.", deleted)
 
 
 @app.task(name="reconcile")

@@ -3,6 +3,7 @@
 import os
 import time
 import uuid
+from datetime import datetime
 
 PREFIXES = ("chatcmpl-", "gen_", "sync-", "vid_", "run-")
 
@@ -14,6 +15,12 @@ def new_id() -> uuid.UUID:
     value[6] = value[6] & 0x0F | 0x70
     value[8] = value[8] & 0x3F | 0x80
     return uuid.UUID(bytes=bytes(value))
+
+
+def first_id(moment: datetime) -> uuid.UUID:
+    """The least id that can have been made at `moment`."""
+    milliseconds = int(moment.timestamp() * 1000)
+    return uuid.UUID(bytes=milliseconds.to_bytes(6, "big") + bytes(10))
 
 
 def spell(prefix: str, job_id: uuid.UUID) -> str:

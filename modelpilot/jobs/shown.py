@@ -10,6 +10,9 @@ from modelpilot.errors import ApiError
 from modelpilot.jobs import storage
 from modelpilot.jobs.models import Job
 
+# What a request brings along as a file.
+ATTACHMENTS = ("image", "mask", "audio_prompt")
+
 
 def ended(job: Job, link: Callable[[str], str]) -> dict[str, Any]:
     """The body of a job that has ended; `link` makes a path of ours absolute."""
@@ -37,7 +40,15 @@ def ended(job: Job, link: Callable[[str], str]) -> dict[str, Any]:
         ],
         "result": job.result if job.kind == Kind.TEXT else None,
         "error": job_error(job.error).body()["error"] if job.error else None,
-        "request": job.request,
+        "request": abridged(job.request),
+    }
+
+
+def abridged(request: dict[str, Any]) -> dict[str, Any]:
+    """The request without the megabytes that came with it."""
+    return {
+        name: f"({len(value)} characters of base64)" if name in ATTACHMENTS and value else value
+        for name, value in request.items()
     }
 
 

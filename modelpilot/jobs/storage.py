@@ -4,6 +4,8 @@ import hmac
 import os
 import time
 import uuid
+from contextlib import suppress
+from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,13 @@ from typing import Any
 from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage, default_storage
+from django.utils import timezone
 
 from inference.types import File
+from modelpilot.jobs.ids import first_id
 from modelpilot.jobs.models import Job, Output
+
+EXPIRE_AT_ONCE = 100
 
 
 class DurableFileSystemStorage(FileSystemStorage):
@@ -69,6 +75,33 @@ def signature_holds(output: uuid.UUID, expires: str, given: str) -> bool:
 def delete_content(job: Job) -> None:
     """Forget what an ended job was asked and what it made; its row stays for the books."""
     Job.objects.filter(id=job.id).update(request={}, result=None)
-    for output in job.outputs.all():
-        output.delete()
-        default_storage.delete(output.path)
+    job.outputs.all().delete()
+    # All attempts': one that died may have left what no row knows of.
+    with suppress(FileNotFoundError):
+        delete_folder(str(job.id))
+
+
+def delete_folder(path: str) -> None:
+    folders, files = default_storage.listdir(path)
+    for name in files:
+        default_storage.delete(f"{path}/{name}")
+    for name in folders:
+        delete_folder(f"{path}/{name}")
+    # Buckets have no folders; on a disk the empty one goes.
+    default_storage.delete(path)
+
+
+def expire(days: int) -> int:
+    """Delete the content of jobs with files that are older than `days`; returns how many."""
+    if not days:
+        return 0
+    first_to_keep = first_id(timezone.now() - timedelta(days=days))
+    deleted = 0
+    while True:
+        old = Job.objects.filter(id__lt=first_to_keep, outputs__isnull=False)
+        batch = list(old.order_by("id").distinct()[:EXPIRE_AT_ONCE])
+        for job in batch:
+            delete_content(job)
+        deleted += len(batch)
+        if len(batch) < EXPIRE_AT_ONCE:
+            return deleted

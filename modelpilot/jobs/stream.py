@@ -25,10 +25,13 @@ LIFETIME_S = 3600
 # Sound is large: entries of it that Valkey keeps, and seconds after the end.
 SOUND_ENTRIES = 32
 SOUND_LIFETIME_S = 60
+# How far back to look for what was said of the progress.
+LATEST_ENTRIES = 5
 FIELD = b"e"
 
 # {"type": "delta", "index", "offset", "text"} | {"type": "progress", "fraction"}
 # | {"type": "sound", "offset", "data" (base64), "sample_rate", "warnings"}
+# | {"type": "preview", "media_type", "data" (base64)}
 # | {"type": "restart"} | {"type": "end"}: read the row
 Event = dict[str, Any]
 
@@ -57,6 +60,21 @@ def append(job: uuid.UUID, entry_id: str, events: list[Event]) -> None:
         pipeline.execute()
     except valkey.AWAY as error:
         log.warning("No event for job %s: %s", job, error)
+
+
+def progress(job: uuid.UUID) -> float | None:
+    """How far the running attempt said it is, 0.0 to 1.0, if it said so lately."""
+    try:
+        entries: Any = valkey.client().xrevrange(key(job), count=LATEST_ENTRIES)
+    except valkey.AWAY:
+        return None
+    for _, fields in entries:
+        for event in reversed(orjson.loads(fields[FIELD])):
+            if event["type"] == "restart":
+                return None
+            if event["type"] == "progress":
+                return float(event["fraction"])
+    return None
 
 
 def close(job: uuid.UUID, attempt: int) -> None:
@@ -94,6 +112,8 @@ class Channel:
     sounds: list[Event] = field(default_factory=list)
     sound_bytes: int = 0
     fraction: float | None = None
+    # The latest picture of what it will be.
+    picture: bytes | None = None
     ended: bool = False
     seq: int = 0
     # Valkey may lack some of it: send everything again.
@@ -126,6 +146,10 @@ class Channel:
         self.fraction = fraction
         self.publisher.touch(self)
 
+    def preview(self, jpeg: bytes) -> None:
+        self.picture = jpeg
+        self.publisher.touch(self)
+
     def end(self) -> None:
         self.ended = True
         self.publisher.touch(self)
@@ -147,6 +171,10 @@ class Channel:
         if self.fraction is not None:
             events.append({"type": "progress", "fraction": self.fraction})
             self.fraction = None
+        if self.picture is not None:
+            data = base64.b64encode(self.picture).decode()
+            events.append({"type": "preview", "media_type": "image/jpeg", "data": data})
+            self.picture = None
         if self.ended:
             events.append(END)
         self.seq += 1

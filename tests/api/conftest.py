@@ -1,5 +1,7 @@
 """One running product for all of these tests, and the cast as its clients."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -7,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.api.caller import Caller
-from tests.system import CATALOG, System, product
+from tests.system import CATALOG, ROOT, System, product
 
 NewCaller = Callable[..., Caller]
 
@@ -18,7 +20,14 @@ def system() -> Iterator[System]:
     with product(
         MODELPILOT_CATALOG=f"{CATALOG},{mine}", MODELPILOT_WEBHOOK_HTTP_HOSTS="127.0.0.1"
     ) as system:
+        make_tiny_pipelines(system.data / "models" / "tiny")
         yield system.start()
+
+
+def make_tiny_pipelines(folder: Path) -> None:
+    """In a process of its own: torch would stay in this one."""
+    program = [sys.executable, "-m", "tests.inference.tiny_pipelines", str(folder)]
+    subprocess.run(program, check=True, capture_output=True, cwd=ROOT)
 
 
 @pytest.fixture(scope="session")
