@@ -82,7 +82,8 @@ def main_colour(rgba: Array) -> tuple[float, float, float]:
 def apart(hues: Array | float, hue: float) -> Array:
     """How far hues lie from `hue` on their circle, 0 to 0.5."""
     gap = np.abs(np.asarray(hues) - hue)
-    return np.minimum(gap, 1 - gap)
+    shorter: Array = np.minimum(gap, 1 - gap)
+    return shorter
 
 
 def dyed(body: str, main: tuple[float, float, float], dye: str) -> str:

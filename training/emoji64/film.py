@@ -89,9 +89,11 @@ class Batches:
         every = clips()
         latents = torch.from_numpy(np.load(WORK / "clips.npz")["latents"])
         rng = random.Random(self.seed)
-        plain, placed, dyed = [], [], []
+        plain: list[int] = []
+        placed: list[int] = []
+        dyed: list[int] = []
         for index, clip in enumerate(every):
-            own = placed if clip.background != "white" else plain
+            own = plain if clip.background == "white" else placed
             (own if clip.dye is None else dyed).append(index)
         while True:
             kinds = rng.choices([plain, placed, dyed], weights=[6, 2, 2], k=self.size)

@@ -93,7 +93,8 @@ def cells(images: Array) -> Array:
     """N x 64 x 64 x 3 as N x 768 mean colours."""
     side = SIZE // CELLS
     split = images.reshape(len(images), CELLS, side, CELLS, side, 3)
-    return split.mean((2, 4)).reshape(len(images), -1)
+    means: Array = split.mean((2, 4)).reshape(len(images), -1)
+    return means
 
 
 def nearest(images: Array, known: Array) -> tuple[Array, Array]:
