@@ -4,13 +4,17 @@ The same admission through the ORM costs six times the time and fifteen times th
 and a hold must be in one transaction with the job that it pays for.
 """
 
-# Sets `price` aside for `ref`: `hold` has one row, or none when the money is short.
-# The conditional UPDATE is the admission: two requests can't both see the last dollar.
-HOLD = """
+
+def hold(condition: str) -> str:
+    """Sets `price` aside for `ref`, if `condition`: `hold` has one row, or none when the money
+    is short. The conditional UPDATE is the admission: two requests can't both see the last
+    dollar."""
+    return f"""
 funds AS (
     UPDATE billing_account SET debits_pending = debits_pending + %(price)s::bigint
     WHERE owner_id = %(owner)s::bigint AND code = 'user' AND %(price)s::bigint > 0
       AND credits_posted - debits_posted - debits_pending >= %(price)s::bigint
+      AND {condition}
     RETURNING id
 ), hold AS (
     INSERT INTO billing_transfer (debit_id, credit_id, amount, code, ref, kind)
@@ -19,6 +23,7 @@ funds AS (
     WHERE revenue.code = 'revenue' AND revenue.owner_id IS NULL
     RETURNING id
 )"""
+
 
 # Resolves the hold of the one row in `done` (hold_id, charge): posts the charge, never
 # more than the hold, or voids it when the charge is 0. One job a statement: UPDATE … FROM

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 LINGER_S = 0.03
 # How often a request that waits asks whether it is still wanted.
 ASK_S = 1.0
+# How long closing waits for the step that runs; a process that ends takes the thread with it.
+CLOSE_S = 20.0
 
 
 class Abandoned(Exception):
@@ -122,7 +124,7 @@ class Worker:
         with self._changed:
             self.stopped = True
             self._changed.notify_all()
-        self._thread.join()
+        self._thread.join(CLOSE_S)
 
     def _work(self) -> None:
         while batch := self._next():

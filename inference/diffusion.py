@@ -12,11 +12,16 @@ modes         what it may begin with, of "text", "image" and "mask"; without it,
               has a pipeline for
 """
 
+import copy
 import gc
 import importlib.util
 import inspect
 import logging
+import sys
+import threading
+import traceback
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -67,10 +72,15 @@ def load(card: Card, folder: Path, device: Device) -> "Model":
     """
     _silence()
     torch.set_num_threads(device.threads)
+    with _current(device):
+        return _load(card, folder, device)
+
+
+def _load(card: Card, folder: Path, device: Device) -> "Model":
     plan = _plan(card, device)
     where = "cpu" if device.kind == "cpu" else f"{device.kind}:{device.index}"
     pipe = diffusers.DiffusionPipeline.from_pretrained(
-        folder,
+        str(folder),
         dtype=_precisions(card, plan, device),
         variant=_variant(folder),
         local_files_only=True,
@@ -78,7 +88,7 @@ def load(card: Card, folder: Path, device: Device) -> "Model":
         **_quantization(card, plan, device),
     )
     place(pipe, plan, where)
-    return Model(card, pipe, plan)
+    return Model(card, pipe, plan, device)
 
 
 def place(pipe: Any, plan: Plan, where: str) -> None:
@@ -94,8 +104,17 @@ def place(pipe: Any, plan: Plan, where: str) -> None:
         )
     else:
         pipe.to(where)
-    if plan.tiled:
-        pipe.vae.enable_tiling()
+    vae = getattr(pipe, "vae", None)
+    if vae is not None and plan.precision != "float32":
+        # The pictures of a batch are decoded one after the other, which takes less memory.
+        vae.enable_slicing()
+    if vae is not None and plan.tiled:
+        vae.enable_tiling()
+
+
+def _current(device: Device) -> AbstractContextManager[object]:
+    """Make the device the one that libraries mean if none is named; it is so for each thread."""
+    return nullcontext() if device.kind == "cpu" else torch.cuda.device(device.index)
 
 
 class Model:
@@ -104,36 +123,50 @@ class Model:
     It is for one thread at a time, as a pipeline keeps the state of its call in itself.
     """
 
-    def __init__(self, card: Card, pipe: Any, plan: Plan) -> None:
+    def __init__(self, card: Card, pipe: Any, plan: Plan, device: Device) -> None:
         self.pipe = pipe
         self.plan = plan
+        self._device = device
         self._card = card
         self._pipes = _modes(card, pipe)
         self._names = {
-            mode: set(inspect.signature(type(pipe).__call__).parameters)
-            for mode, pipe in self._pipes.items()
+            mode: set(inspect.signature(type(own).__call__).parameters)
+            for mode, own in self._pipes.items()
+        }
+        self._batching = {
+            mode for mode, own in self._pipes.items() if mode is Mode.TEXT or own is not pipe
         }
 
+        self._reader, self._reads = _reader(card, pipe)
+        self._reading = threading.Lock()
+
     def has(self, mode: Mode) -> bool:
-        return mode in self._pipes
+        return mode in self._names
 
     def takes(self, mode: Mode, name: str) -> bool:
         """Whether the call of this mode has an argument `name`."""
         return name in self._names[mode]
+
+    def length(self, prompt: str) -> tuple[int, int]:
+        """How many tokens the prompt has, and how many the model reads."""
+        if self._reader is None:
+            return 0, 0
+        with self._reading:
+            return len(self._reader(prompt)["input_ids"]), self._reads
 
     def batches(self, mode: Mode) -> bool:
         """Whether the call makes several things, each of its own prompt and picture.
 
         A model that takes pictures in its one pipeline reads several as parts of one request.
         """
-        return mode is Mode.TEXT or self._pipes[mode] is not self.pipe
+        return mode in self._batching
 
     def run(self, mode: Mode, arguments: dict[str, Any], on_step: OnStep) -> Any:
         """The pipeline's answer to these arguments, less those that its call doesn't have.
 
         What `on_step` raises ends the work at once and passes through.
         """
-        pipe = self._pipes[mode]
+        pipe, placed = self._pipes[mode], self.pipe
         asked = {**self._card.options.get("arguments", {}), **arguments}
 
         def on_step_end(
@@ -145,17 +178,20 @@ class Model:
 
         pipe.set_progress_bar_config(disable=True)
         try:
-            return pipe(
-                **{name: value for name, value in asked.items() if self.takes(mode, name)},
-                callback_on_step_end=on_step_end,
-            )
-        except BaseException:
+            with _current(self._device):
+                return pipe(
+                    **{name: value for name, value in asked.items() if self.takes(mode, name)},
+                    callback_on_step_end=on_step_end,
+                )
+        except BaseException as error:
+            # The error would keep the tensors of every frame that it passed through.
+            traceback.clear_frames(error.__traceback__)
             _forget_memory()
             raise
         finally:
             # It was this pipeline that placed the weights, so it is asked to take them back:
             # its own call ends with this, but not that of another mode or one that was broken off.
-            self.pipe.maybe_free_model_hooks()
+            placed.maybe_free_model_hooks()
 
     def guidance_argument(self) -> str:
         return str(self._card.options.get("guidance", "guidance_scale"))
@@ -195,6 +231,25 @@ def _derived(mode: Mode, pipe: Any) -> Any:
         return kinds[mode].from_pipe(pipe)
     except ValueError:
         return None
+
+
+def _reader(card: Card, pipe: Any) -> tuple[Any, int]:
+    """A copy of the tokenizer that reads most of a prompt, and how many tokens it reads.
+
+    A copy, as the pipeline's own must not be used by two threads.
+    """
+    parameter = inspect.signature(type(pipe).__call__).parameters.get("max_sequence_length")
+    default = parameter.default if parameter is not None else sys.maxsize
+    most = card.options.get("arguments", {}).get("max_sequence_length", default)
+    readers = [
+        (min(component.model_max_length, most), component)
+        for name, component in pipe.components.items()
+        if name.startswith("tokenizer") and component is not None
+    ]
+    if not readers:
+        return None, 0
+    reads, reader = max(readers, key=lambda one: one[0])
+    return copy.deepcopy(reader), reads
 
 
 def _plan(card: Card, device: Device) -> Plan:

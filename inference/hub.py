@@ -1,6 +1,8 @@
 """Downloading from Hugging Face, by commit, into a folder of our own that is whole or absent."""
 
 import fcntl
+import fnmatch
+import hashlib
 import importlib
 import shutil
 import threading
@@ -20,17 +22,25 @@ class Unreachable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A repository at a commit; `path` is a file or folder in it, or empty for all of it."""
+    """A repository at a commit; `path` is a file or folder in it, or empty for all of it.
+
+    Of a folder, `include` are patterns of the files that are wanted, seen from the repository's
+    root; `*` also stands for `/`, and no pattern means all.
+    """
 
     repo: str
     revision: str
     path: str
     root: Path
+    include: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
         """Where a finished download lies; it exists only when it is whole."""
         part = self.path.replace("/", "--") or "all"
+        if self.include:
+            # Another choice of files is another folder.
+            part += "-" + hashlib.sha256("\n".join(self.include).encode()).hexdigest()[:8]
         return self.root / f"{self.repo.replace('/', '--')}@{self.revision}" / part
 
     @property
@@ -87,13 +97,18 @@ class Place:
         wanted = {
             file.rfilename: file.size or 0
             for file in info.siblings
-            if Path(file.rfilename).suffix in formats and "pytorch_model.bin" not in file.rfilename
+            if Path(file.rfilename).suffix in formats and self._includes(file.rfilename)
         }
         inside = f"{self.path}/" if self.path else ""
         chosen = {n: s for n, s in wanted.items() if n == self.path or n.startswith(inside)}
         if not chosen:
             raise Unreachable(f"{self.repo} has no such file")
         return chosen
+
+    def _includes(self, name: str) -> bool:
+        if "pytorch_model.bin" in name:
+            return False
+        return not self.include or any(fnmatch.fnmatchcase(name, one) for one in self.include)
 
 
 @contextmanager

@@ -56,6 +56,7 @@ class ImageDiffusers:
     def _understood(self, request: ImageRequest, warnings: list[str]) -> tuple[Manner, Subject]:
         card, model = self._card, self._model
         mode = wishes.mode(card, model, image=request.image, mask=request.mask)
+        prompt = wishes.prompt(card, model, request, warnings)
         native = card.options.get("native_size")
         width, height = (native, native) if native else wishes.size(request, warnings)
         guidance = wishes.guidance(card, request, warnings)
@@ -76,7 +77,7 @@ class ImageDiffusers:
                 negative=negative_prompt is not None,
                 strength=strength,
             ),
-            Subject(request.prompt, negative_prompt, request.seed, image, mask),
+            Subject(prompt, negative_prompt, request.seed, image, mask),
         )
 
     def _result(

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import time
 from typing import Any
 
 import torch
@@ -14,6 +15,8 @@ log = logging.getLogger(__name__)
 
 # At which parts of the work there is something new to see.
 MOMENTS = (0.2, 0.4, 0.6, 0.8)
+# Who has waited less than this, in seconds, needs nothing to look at.
+APART_S = 1.0
 
 
 class Watcher:
@@ -27,13 +30,17 @@ class Watcher:
         self._width = width
         self._height = height
         self._before: torch.Tensor | None = None
+        self._shown_at = time.monotonic()
 
     def look(self, step: Step) -> list[bytes]:
         """A small JPEG of each picture if this is a moment for it, else none; never raises."""
         before, self._before = self._before, step.latents
         moments = {round(step.count * moment) for moment in MOMENTS} - {step.count}
-        if before is None or step.number + 1 not in moments:
+        now = time.monotonic()
+        early = now - self._shown_at < APART_S
+        if before is None or step.number + 1 not in moments or early:
             return []
+        self._shown_at = now
         try:
             with torch.no_grad():
                 return self._pictures(step, before)
@@ -43,6 +50,9 @@ class Watcher:
             return []
 
     def _pictures(self, step: Step, before: torch.Tensor) -> list[bytes]:
+        if step.pipe.vae.dtype == torch.float16:
+            # Some decoders overflow in it, and the pipeline itself changes to float32 for them.
+            return []
         scheduler = step.pipe.scheduler
         latents = finished(scheduler, step.timestep, before.float(), step.latents.float())
         decoded = self._decoded(step.pipe, latents)

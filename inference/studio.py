@@ -111,8 +111,13 @@ class Studio:
         log.warning("%s: seed %d gave nothing visible.", self._card.id, piece.subject.seed)
         subject = replace(piece.subject, seed=piece.subject.seed ^ OTHER_SEED)
         second = Piece(piece.order, piece.key, piece.weight, subject)
-        (made,) = self._once([second])
-        if made is None and not piece.order.over:
+        try:
+            (made,) = self._once([second])
+        except Abandoned:
+            # Only this piece is: the rest of its batch is there.
+            piece.order.fail(InferenceError("The model was stopped."))
+            return None
+        if made is None:
             piece.order.fail(InferenceError("The model made nothing that can be seen, twice."))
         return made
 

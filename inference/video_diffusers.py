@@ -47,6 +47,7 @@ class VideoDiffusers:
     def _understood(self, request: VideoRequest, warnings: list[str]) -> tuple[Manner, Subject]:
         card = self._card
         mode = wishes.mode(card, self._model, image=request.image, mask=None)
+        prompt = wishes.prompt(card, self._model, request, warnings)
         width, height = wishes.size(request, warnings)
         guidance = wishes.guidance(card, request, warnings)
         negative_prompt = wishes.negative_prompt(card, request, guidance, warnings)
@@ -63,7 +64,7 @@ class VideoDiffusers:
                 negative=negative_prompt is not None,
                 num_frames=self._frames(request, warnings),
             ),
-            Subject(request.prompt, negative_prompt, request.seed, image),
+            Subject(prompt, negative_prompt, request.seed, image),
         )
 
     def _frames(self, request: VideoRequest, warnings: list[str]) -> int:

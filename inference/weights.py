@@ -19,7 +19,10 @@ from inference import hub
 from inference.catalog import Card, Source
 from inference.errors import WeightsNotFound, WeightsRefused
 
-FORMATS = {".safetensors", ".gguf", ".onnx", ".json", ".txt", ".model", ".npz", ".bin", ".wav"}
+# ".jinja" are chat templates, which transformers runs in Jinja's sandbox.
+FORMATS = {
+    ".safetensors", ".gguf", ".onnx", ".json", ".txt", ".model", ".npz", ".bin", ".wav", ".jinja",
+}  # fmt: skip
 CODE = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".py"}
 # How a zip archive and a pickle begin: what PyTorch writes into a ".bin".
 PICKLED = re.compile(rb"PK\x03\x04|\x80[\x02-\x05][\x8a\x95}(\]c]")
@@ -46,18 +49,18 @@ def reachable(card: Card, models: Path, cache: Path) -> bool:
     """Whether `fetch` can be expected to succeed: all that is missing here, the hub has."""
     return all(
         _first(source, lambda source, text: _find(source, text, models, cache))[0] is not None
-        or any(_on_hub(text, cache) for text in source.sources)
+        or any(_on_hub(source, text, cache) for text in source.sources)
         for source in card.files.values()
         if not source.optional
     )
 
 
-def _on_hub(text: str, cache: Path) -> bool:
+def _on_hub(source: Source, text: str, cache: Path) -> bool:
     """Whether `text` is a `hub:` source, pinned, and the hub answers that it has the files."""
     scheme, _, rest = text.partition(":")
     try:
         if scheme == "hub":
-            _place(rest, cache).sizes(FORMATS)
+            _place(source, rest, cache).sizes(FORMATS)
             return True
     except (Missing, hub.Unreachable):
         pass
@@ -131,7 +134,7 @@ def _find(
     """Where `text` is on this machine; with `progress`, what the hub has is downloaded."""
     scheme, _, rest = text.partition(":")
     if scheme == "hub":
-        path = _hub(rest, cache, progress)
+        path = _hub(source, rest, cache, progress)
     elif scheme == "package":
         parts = _parts(text)
         path = parts[0] if len(parts) == 1 else cache / f"{source.sha256}.bin"
@@ -163,8 +166,8 @@ def _in_package(part: str) -> Path:
     return found
 
 
-def _hub(text: str, cache: Path, progress: Callable[[float], None] | None) -> Path:
-    place = _place(text, cache)
+def _hub(source: Source, text: str, cache: Path, progress: Callable[[float], None] | None) -> Path:
+    place = _place(source, text, cache)
     if progress is not None and not place.target.exists():
         try:
             place.download(FORMATS, progress)
@@ -175,14 +178,16 @@ def _hub(text: str, cache: Path, progress: Callable[[float], None] | None) -> Pa
     return place.target
 
 
-def _place(text: str, cache: Path) -> hub.Place:
+def _place(source: Source, text: str, cache: Path) -> hub.Place:
     match = HUB.fullmatch(text)
     if match is None:
         raise WeightsRefused(f"hub:{text} is not hub:owner/repo@commit[/path].")
     revision = match["revision"] or ""
     if not COMMIT.fullmatch(revision):
         raise Missing(f"not pinned: write hub:{match['repo']}@ and a commit of 40 hex digits")
-    return hub.Place(match["repo"], revision, match["path"] or "", cache / "hub")
+    return hub.Place(
+        match["repo"], revision, match["path"] or "", cache / "hub", tuple(source.include)
+    )
 
 
 def _refuse_code(path: Path, source: Source) -> None:

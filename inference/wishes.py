@@ -31,6 +31,18 @@ def mode(card: Card, model: Model, *, image: bytes | None, mask: bytes | None) -
     raise InvalidRequest(f"{card.id} can't begin with an image. Leave it out.", param="image")
 
 
+def prompt(
+    card: Card, model: Model, request: ImageRequest | VideoRequest, warnings: list[str]
+) -> str:
+    """The prompt, which is read as far as the model can."""
+    tokens, reads = model.length(request.prompt)
+    if tokens > reads:
+        warnings.append(
+            f"The prompt has {tokens} tokens, of which {card.id} reads only the first {reads}."
+        )
+    return request.prompt
+
+
 def size(request: ImageRequest | VideoRequest, warnings: list[str]) -> tuple[int, int]:
     """Width and height in pixels that a pipeline can make."""
     width, height = _rounded(request.width), _rounded(request.height)

@@ -1,4 +1,4 @@
-"""API keys: making, checking and revoking them.
+"""API keys: making, checking, limiting, rotating and revoking them.
 
 A key is `mp_live_` + 30 random base62 characters + their CRC32 as 6 more, as GitHub's
 tokens are: junk and typing mistakes are refused without asking the database. Looking a
@@ -11,9 +11,12 @@ import secrets
 import string
 import zlib
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import TypedDict, Unpack
 
 from django.conf import settings
+from django.contrib.postgres.functions import TransactionNow
+from django.db.models import F, Q
 from django.utils import timezone
 
 from modelpilot import prepared
@@ -21,6 +24,8 @@ from modelpilot.accounts.models import ApiKey, Permission, User
 
 PREFIX = "mp_live_"
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
+# How long the key of before works after a rotation, unless somebody says otherwise.
+OVERLAP = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +37,20 @@ class Principal:
     permissions: frozenset[str]
     models: frozenset[str] | None
     can_deploy: bool
+    requests_per_minute: int | None = None
+    concurrency: int | None = None
 
     def may_use(self, model: str) -> bool:
         return self.models is None or model in self.models
+
+
+class Bounds(TypedDict, total=False):
+    """What a key may do at most; None is no bound of the key's own."""
+
+    allowed_models: list[str] | None
+    requests_per_minute: int | None
+    concurrency: int | None
+    expires_at: datetime | None
 
 
 def create(
@@ -42,22 +58,24 @@ def create(
     *,
     name: str = "default",
     permissions: list[str] | None = None,
-    models: list[str] | None = None,
-    expires_at: datetime | None = None,
+    **bounds: Unpack[Bounds],
 ) -> str:
     """Make a key and return it; this is the only time that it can be seen."""
-    secret = "".join(secrets.choice(ALPHABET) for _ in range(30))
-    key = PREFIX + secret + checksum(secret)
+    key = new_key()
     ApiKey.objects.create(
         user=user,
         name=name,
         digest=digest(key),
         last_four=key[-4:],
         permissions=list(Permission) if permissions is None else permissions,
-        allowed_models=models,
-        expires_at=expires_at,
+        **bounds,
     )
     return key
+
+
+def new_key() -> str:
+    secret = "".join(secrets.choice(ALPHABET) for _ in range(30))
+    return PREFIX + secret + checksum(secret)
 
 
 def checksum(secret: str) -> str:
@@ -93,7 +111,7 @@ def authenticate(key: str) -> Principal | None:
     rows = prepared.run(AUTHENTICATE, {"digest": digest(key)})
     if not rows:
         return None
-    key_id, user_id, permissions, models, can_deploy, unused_lately = rows[0]
+    key_id, user_id, permissions, models, can_deploy, rate, concurrency, unused_lately = rows[0]
     if unused_lately:
         prepared.run(MARK_USED, {"id": key_id})
     return Principal(
@@ -102,15 +120,19 @@ def authenticate(key: str) -> Principal | None:
         frozenset(permissions),
         None if models is None else frozenset(models),
         can_deploy,
+        rate,
+        concurrency,
     )
 
 
 AUTHENTICATE = """
 SELECT key.id, key.user_id, key.permissions, key.allowed_models,
-       owner.is_staff OR owner.can_deploy,
+       owner.is_staff OR owner.can_deploy, key.requests_per_minute, key.concurrency,
        key.last_used_at IS NULL OR key.last_used_at < now() - interval '1 minute'
 FROM accounts_apikey key JOIN accounts_user owner ON owner.id = key.user_id
-WHERE key.digest = %(digest)s::bytea AND owner.is_active AND key.revoked_at IS NULL
+WHERE (key.digest = %(digest)s::bytea
+       OR key.previous_digest = %(digest)s::bytea AND key.previous_until > now())
+  AND owner.is_active AND key.revoked_at IS NULL
   AND (key.expires_at IS NULL OR key.expires_at > now())
 """
 
@@ -121,6 +143,57 @@ WHERE id = %(id)s::bigint AND (last_used_at IS NULL OR last_used_at < now() - in
 """
 
 
+def refusal(key: str) -> str:
+    """Why `authenticate` refuses a key, as sentences for who holds it."""
+    digested = digest(key)
+    found = (
+        ApiKey.objects.filter(Q(digest=digested) | Q(previous_digest=digested)).first()
+        if well_formed(key)
+        else None
+    )
+    reason = "is missing, wrong, expired or revoked"
+    if found is not None:
+        now = timezone.now()
+        if found.revoked_at:
+            reason = f"was revoked on {day(found.revoked_at)}"
+        elif found.expires_at and found.expires_at <= now:
+            reason = f"expired on {day(found.expires_at)}"
+        elif bytes(found.digest) != digested and found.previous_until:
+            reason = f"was rotated, and worked until {day(found.previous_until)}"
+    return (
+        f"This API key {reason}. Send a key from your dashboard as 'Authorization: Bearer "
+        "mp_live_…'."
+    )
+
+
+def day(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d at %H:%M} UTC"
+
+
+def rotate(key: ApiKey, overlap: timedelta = OVERLAP) -> str:
+    """Give the key a new secret and return it, the only time that it can be seen.
+
+    The one of before works for `overlap` more, and the one before that no longer. Name,
+    limits and usage stay the key's. Raises ValueError for a revoked key.
+    """
+    fresh = new_key()
+    rotated = ApiKey.objects.filter(id=key.id, revoked_at=None).update(
+        previous_digest=F("digest"),
+        previous_until=TransactionNow() + overlap,
+        digest=digest(fresh),
+        last_four=fresh[-4:],
+    )
+    if not rotated:
+        raise ValueError(f"Key {key.id} is revoked. Create another.")
+    return fresh
+
+
+def limit(key: ApiKey, **bounds: Unpack[Bounds]) -> None:
+    """Change the given bounds of the key; they hold for the next request."""
+    ApiKey.objects.filter(id=key.id).update(**bounds)
+
+
 def revoke(key: ApiKey) -> None:
-    """Refuse the key from now on; a second revocation keeps the first time."""
+    """Refuse the key from now on, and the one of before its rotation; a second revocation keeps
+    the first time."""
     ApiKey.objects.filter(id=key.id, revoked_at=None).update(revoked_at=timezone.now())

@@ -48,9 +48,16 @@ class ApiKey(models.Model):
     # HMAC-SHA256 of the key: the key itself is shown once and never stored.
     digest = models.BinaryField(max_length=32, unique=True)
     last_four = models.CharField(max_length=4)
+    # After a rotation the key of before works until then.
+    previous_digest = models.BinaryField(max_length=32, null=True, unique=True)
+    previous_until = models.DateTimeField(null=True)
     permissions = ArrayField(models.CharField(max_length=20, choices=Permission.choices))
     # The models that this key may call; null means all.
     allowed_models = ArrayField(models.CharField(max_length=100), null=True)
+    # Calls that look do not count; null means that only the client's address is limited.
+    requests_per_minute = models.PositiveIntegerField(null=True)
+    # Jobs queued and running at once; null means as many as the account may have.
+    concurrency = models.PositiveIntegerField(null=True)
     expires_at = models.DateTimeField(null=True)
     revoked_at = models.DateTimeField(null=True)
     last_used_at = models.DateTimeField(null=True)

@@ -1,13 +1,20 @@
-"""The caller's money, and what things cost."""
+"""The caller's money and key, and what things cost."""
+
+from typing import Any
 
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from ninja import Router
 
 from billing import ledger
 from billing.money import usd
+from modelpilot.accounts.keys import PREFIX, Principal
+from modelpilot.accounts.models import ApiKey
 from modelpilot.api.auth import PERMISSIONS, Key, principal_of
+from modelpilot.errors import ApiError
 from modelpilot.fleet.catalog import cards
 from modelpilot.hop import hop
+from modelpilot.jobs import usage
+from modelpilot.jobs.shown import timestamp
 
 router = Router(tags=["Account"])
 
@@ -24,6 +31,40 @@ async def read_balance(request: HttpRequest) -> HttpResponseBase:
             "currency": "USD",
         }
     )
+
+
+@router.get("/key", auth=Key("read"), summary="Read this API key")
+async def read_key(request: HttpRequest) -> HttpResponseBase:
+    """What the key that you call with may do, and what it has spent today and this month (UTC).
+    A browser session has no key: 404."""
+    return JsonResponse(await hop(key_body, principal_of(request)))
+
+
+def key_body(principal: Principal) -> dict[str, Any]:
+    if principal.key_id is None:
+        raise ApiError(
+            404, "no_api_key", "A browser session has no API key. Call with one, or see /usage."
+        )
+    key = ApiKey.objects.get(id=principal.key_id)
+    today, month = usage.spend(principal.user_id, key.id)
+    return {
+        "id": key.id,
+        "object": "key",
+        "name": key.name,
+        "key": f"{PREFIX}…{key.last_four}",
+        "permissions": key.permissions,
+        "models": key.allowed_models,
+        "limits": {
+            "requests_per_minute": key.requests_per_minute,
+            "concurrency": key.concurrency,
+        },
+        "spend": {"today": usd(today), "month": usd(month), "currency": "USD"},
+        "created_at": timestamp(key.created_at),
+        "expires_at": timestamp(key.expires_at),
+        "last_used_at": timestamp(key.last_used_at),
+        # The key of before its last rotation works as long.
+        "previous_until": timestamp(key.previous_until),
+    }
 
 
 @router.get("/pricing", auth=Key(*PERMISSIONS, any_of=True), summary="List prices")

@@ -32,6 +32,7 @@ async def generate_audio(request: HttpRequest, body: AudioBody) -> HttpResponseB
         body=body.request(),
         wait_s=waiting.preferred_wait(request, WAIT_S),
         webhook=body.webhook,
+        max_cost=body.max_cost,
     )
 
 

@@ -47,8 +47,7 @@ class Key(HttpBearer):
             raise ApiError(
                 401,
                 "invalid_api_key",
-                "This API key is missing, wrong, expired or revoked. Send a key from your "
-                "dashboard as 'Authorization: Bearer mp_live_…'.",
+                await hop(keys.refusal, token),
                 type="authentication_error",
                 headers={"WWW-Authenticate": "Bearer"},
             )

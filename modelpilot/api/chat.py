@@ -16,6 +16,7 @@ from modelpilot.api.auth import Key
 from modelpilot.api.jobs import accepted
 from modelpilot.api.ordering import Placed
 from modelpilot.api.schemas import ChatBody
+from modelpilot.errors import ApiError
 from modelpilot.hop import hop
 from modelpilot.jobs import outcome, shown
 from modelpilot.jobs.ids import created, spell
@@ -44,6 +45,7 @@ async def create_chat_completion(request: HttpRequest, body: ChatBody) -> HttpRe
         stream=bool(body.stream) and not later,
         watched=not later,
         webhook=body.webhook,
+        max_cost=body.max_cost,
     )
     if later:
         response = await hop(accepted, request, placed.id)
@@ -58,7 +60,7 @@ async def create_chat_completion(request: HttpRequest, body: ChatBody) -> HttpRe
 def completion(job: Outcome) -> HttpResponseBase:
     """The whole answer; ApiError for a job that did not succeed."""
     if not job.succeeded:
-        raise shown.job_error(job.error)
+        raise failure(job)
     answer = {
         **head("chat.completion", job.id, job.model, job.deployment),
         "choices": [
@@ -74,6 +76,12 @@ def completion(job: Outcome) -> HttpResponseBase:
         "x_modelpilot": particulars(job),
     }
     return HttpResponse(orjson.dumps(answer), content_type="application/json")
+
+
+def failure(job: Outcome) -> ApiError:
+    """Why there is no answer, and what it cost all the same: a cancelled job may have said
+    something, which `GET /jobs/{id}` shows."""
+    return shown.job_error(job.error, job_id=str(job.id), cost=usd(job.cost))
 
 
 def head(kind: str, job: uuid.UUID, model: str, deployment: str) -> dict[str, Any]:
@@ -108,7 +116,7 @@ async def stream(placed: Placed, body: ChatBody) -> HttpResponseBase:
         waiting.cancel_detached(placed.id)
         raise
     if ended is not None and not ended.succeeded:
-        raise shown.job_error(ended.error)
+        raise failure(ended)
     response = StreamingHttpResponse(
         Chunks(placed, body).encoded(), content_type="text/event-stream; charset=utf-8"
     )
@@ -171,7 +179,7 @@ class Chunks:
     def ending(self, job: Outcome) -> list[bytes]:
         """What remains once the job has ended: the row has the last word."""
         if not job.succeeded:
-            return [data(shown.job_error(job.error).body())]
+            return [data(failure(job).body())]
         chunks = self.opening()
         for choice in job.result["choices"]:
             index = choice["index"]

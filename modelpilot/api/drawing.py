@@ -11,15 +11,24 @@ from pydantic import AfterValidator, Field
 from inference import pictures
 from inference.errors import InvalidRequest
 from inference.types import Kind
-from modelpilot.api.schemas import ModelName, Native, Number, Seed, WebhookUrl, Whole, not_blank
+from modelpilot.api.schemas import (
+    MaxCost,
+    ModelName,
+    Native,
+    Number,
+    Seed,
+    WebhookUrl,
+    Whole,
+    not_blank,
+)
 from modelpilot.errors import ApiError
 from modelpilot.fleet.catalog import cards
 
 PROMPT_LENGTH = 10_000
 # What pydantic refuses by itself; the model's card knows the real bounds, and says them.
 LARGEST = 2**31 - 1
-# What says how to answer, not what to draw.
-ABOUT_THE_ANSWER = {"model", "webhook", "response_format"}
+# What says how to answer and what to pay, not what to draw.
+ABOUT_THE_ANSWER = {"model", "webhook", "max_cost", "response_format"}
 # A seed that nobody chose: short enough to be read out.
 RANDOM_SEEDS = 2**32
 SIZE = re.compile(r"(\d{1,6})x(\d{1,6})")
@@ -71,6 +80,7 @@ class DrawingBody(Native):
     # The picture to begin with, in base64 or as a data: URL.
     image: Picture | None = None
     webhook: WebhookUrl | None = None
+    max_cost: MaxCost | None = None
 
     def request(self) -> dict[str, Any]:
         """As the kind's request in `inference.types` takes it; ApiError 422 out of bounds."""

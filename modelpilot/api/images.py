@@ -27,7 +27,7 @@ from modelpilot.api.drawing import (
 )
 from modelpilot.api.forms import described, read_form
 from modelpilot.api.outputs import absolute
-from modelpilot.api.schemas import ModelName, OpenAI, Seed, WebhookUrl, refuse_unsupported
+from modelpilot.api.schemas import MaxCost, ModelName, OpenAI, Seed, WebhookUrl, refuse_unsupported
 from modelpilot.hop import hop
 from modelpilot.jobs import shown, storage
 from modelpilot.jobs.ids import created, spell
@@ -80,6 +80,7 @@ async def generate_image(request: HttpRequest, body: ImageBody) -> HttpResponseB
         body=body.request(),
         wait_s=waiting.preferred_wait(request, WAIT_S),
         webhook=body.webhook,
+        max_cost=body.max_cost,
     )
 
 
@@ -139,13 +140,14 @@ class GenerationsBody(OpenAI):
     n: Count | None = None
     size: Annotated[str, Field(max_length=20)] | None = None
     response_format: Literal["url", "b64_json"] | None = None
-    output_format: Annotated[Format, Field(serialization_alias="format")] | None = None
+    output_format: Annotated[Format | None, Field(serialization_alias="format")] = None
     user: str | None = None
     negative_prompt: Negative | None = None
     steps: Size | None = None
     guidance: Guidance | None = None
     seed: Seed | None = None
     webhook: WebhookUrl | None = None
+    max_cost: MaxCost | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -205,6 +207,7 @@ async def draw(
         body=body.request(),
         watched=True,
         webhook=body.webhook,
+        max_cost=body.max_cost,
         digest=digest,
     )
     await waiting.finished_or_cancelled(placed.subscription)

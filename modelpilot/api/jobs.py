@@ -11,6 +11,7 @@ from inference.types import Kind
 from modelpilot.api import ordering, waiting
 from modelpilot.api.auth import PERMISSIONS, Key, permission_denied, principal_of
 from modelpilot.api.outputs import absolute
+from modelpilot.api.schemas import ReplayBody
 from modelpilot.errors import ApiError
 from modelpilot.hop import hop
 from modelpilot.jobs import shown, storage
@@ -31,12 +32,13 @@ async def list_jobs(
     state: Job.State | None = None,
     kind: Kind | None = None,
     model: Annotated[str | None, Field(max_length=100)] = None,
+    key: Annotated[int | None, Field(ge=0, le=2**63 - 1)] = None,
 ) -> HttpResponseBase:
     """Your jobs, newest first; `after` is the id of the last job of the page before.
 
-    `state`, `kind` and `model` choose among them.
+    `state`, `kind`, `model` and `key` (the id of an API key) choose among them.
     """
-    chosen = {"state": state, "kind": kind, "model": model}
+    chosen = {"state": state, "kind": kind, "model": model, "key": key}
 
     def page() -> dict[str, Any]:
         jobs = Job.objects.filter(owner=principal_of(request).user_id)
@@ -79,7 +81,9 @@ async def cancel_job(request: HttpRequest, job_id: str) -> HttpResponseBase:
     auth=Key(*PERMISSIONS, any_of=True),
     summary="Run a job again",
 )
-async def replay_job(request: HttpRequest, job_id: str) -> HttpResponseBase:
+async def replay_job(
+    request: HttpRequest, job_id: str, body: ReplayBody | None = None
+) -> HttpResponseBase:
     """A new job with the same request, at today's price: 202 with the job."""
     job = await hop(find, request, job_id)
     if job.permission not in principal_of(request).permissions:
@@ -93,6 +97,7 @@ async def replay_job(request: HttpRequest, job_id: str) -> HttpResponseBase:
         permission=job.permission,
         model=job.model,
         body=job.request,
+        max_cost=body.max_cost if body else None,
     )
     return await hop(accepted, request, placed.id)
 

@@ -1,4 +1,5 @@
-"""Rate limits: a sliding window per client, counted in Valkey in one round trip.
+"""Rate limits: a sliding window per client, and per key that has one, each counted in Valkey
+in one round trip.
 
 The window is Cloudflare's approximation: this period's count plus the share of the last
 period's that still overlaps. A library would do; each that we looked at asks Valkey twice.
@@ -16,6 +17,7 @@ import redis.commands.core
 from django.conf import settings
 from django.http import HttpRequest
 
+from modelpilot.accounts.keys import Principal
 from modelpilot.errors import ApiError
 from modelpilot.jobs import valkey
 
@@ -131,7 +133,8 @@ windows: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Windows]" = (
 
 
 async def check(request: HttpRequest, *, polling: bool = False) -> None:
-    """Count this request against its client's limit; ApiError 429 when it is used up."""
+    """Count this request against its client's limit, and its key's if it has one; ApiError 429
+    when one is used up. Looking counts for the client only."""
     loop = asyncio.get_running_loop()
     if loop not in windows:
         windows[loop] = Windows()
@@ -140,16 +143,27 @@ async def check(request: HttpRequest, *, polling: bool = False) -> None:
     )
     counted = await windows[loop].count(f"{name}:{client_address(request)}", limit, period)
     verdict = judge(name, limit, period, *counted)
+    principal: Principal | None = request.scope.get("modelpilot.principal")  # type: ignore[attr-defined]
+    if verdict.allowed and not polling and principal and principal.requests_per_minute:
+        limit = principal.requests_per_minute
+        counted = await windows[loop].count(f"key:{principal.key_id}", limit, 60)
+        verdict = tighter(verdict, judge("key", limit, 60, *counted))
     request.scope["modelpilot.headers"] = verdict.headers()  # type: ignore[attr-defined]
     if not verdict.allowed:
+        whose = "With this API key you" if verdict.name == "key" else "You"
         raise ApiError(
             429,
             "rate_limit_exceeded",
-            f"You have sent {limit} requests in {period} seconds. "
+            f"{whose} have sent {verdict.limit} requests in {verdict.period} seconds. "
             f"Wait {verdict.reset_s} seconds before the next one.",
             type="rate_limit_error",
             headers={"Retry-After": str(verdict.reset_s)},
         )
+
+
+def tighter(one: Verdict, other: Verdict) -> Verdict:
+    """The one that refuses, else the one that leaves less."""
+    return min(one, other, key=lambda verdict: (verdict.allowed, verdict.remaining))
 
 
 TRUSTED = [ipaddress.ip_network(proxy, strict=False) for proxy in settings.TRUSTED_PROXIES]

@@ -56,6 +56,7 @@ async def generate(
     body: dict[str, Any],
     wait_s: float,
     webhook: str | None = None,
+    max_cost: float | None = None,
 ) -> HttpResponseBase:
     """Record a job and wait for it as long as the client likes; leaving does not cancel it."""
     placed = await ordering.place(
@@ -66,6 +67,7 @@ async def generate(
         model=model,
         body=body,
         webhook=webhook,
+        max_cost=max_cost,
     )
     over = await waiting.finished(placed.subscription, wait_s)
     response = await hop(finished if over else accepted, placed.id, skin)

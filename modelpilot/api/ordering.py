@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponseBase
 
 from inference.catalog import Card
 from inference.types import Kind
+from modelpilot import durations
 from modelpilot.accounts.keys import Principal
 from modelpilot.api import bells, gate
 from modelpilot.api.auth import principal_of
@@ -58,6 +59,7 @@ async def place(
     stream: bool = False,
     watched: bool = False,
     webhook: str | None = None,
+    max_cost: float | None = None,
     digest: bytes | None = None,
 ) -> Placed:
     """Record a job, ring for it, and follow it from its first event.
@@ -65,9 +67,11 @@ async def place(
     `digest` tells a retry under one idempotency key from another request, if not the body does.
 
     Raises ApiError in the contract's order: `invalid_model_type`, `model_not_found`,
-    `model_not_available`, `insufficient_quota`; nothing is written then.
+    `model_not_available`, `rate_limit_exceeded` (too many jobs under way),
+    `max_cost_exceeded`, `insufficient_quota`; nothing is written then.
     """
     principal = principal_of(request)
+    cancel_after_s = cancel_after_of(request)
     found = find_card(principal, model, kind)
     # Followed before it exists, so that none of its events can be missed.
     job = new_id()
@@ -76,10 +80,11 @@ async def place(
 
     def accept() -> tuple[Card, Serving, uuid.UUID]:
         card, serving = deployed(found, model, kind)
-        price = card.price_micros * int(body.get("n", 1))
         order = Order(
             id=job,
             owner=principal.user_id,
+            key=principal.key_id,
+            concurrency=principal.concurrency,
             permission=permission,
             route=route,
             request_id=gate.request_id(request),
@@ -87,8 +92,10 @@ async def place(
             model=serving.model,
             deployment=serving.id,
             request=body,
-            price=price,
+            price=price(card, body),
+            max_cost=max_cost,
             deadline_s=card.deadline_s,
+            cancel_after_s=cancel_after_s,
             stream=stream,
             watched=watched,
             webhook=webhook,
@@ -107,6 +114,11 @@ async def place(
         subscription = reader().subscribe(accepted)
         subscription.push(TICK)
     return Placed(accepted, subscription, card, serving, earlier=accepted != job)
+
+
+def price(card: Card, request: dict[str, Any]) -> int:
+    """The most that a request can cost, in micro-dollars: what is quoted, and what is held."""
+    return card.price_micros * int(request.get("n", 1))
 
 
 def find_card(principal: Principal, model: str, kind: Kind) -> Card | None:
@@ -175,3 +187,26 @@ def idempotency_key_of(request: HttpRequest) -> str | None:
             param="Idempotency-Key",
         )
     return key
+
+
+# Longer than any job may take.
+LONGEST_CANCEL_AFTER_S = 86_400
+
+
+def cancel_after_of(request: HttpRequest) -> int | None:
+    """Seconds after which the client wants its job cancelled, from `Cancel-After`."""
+    text = request.headers.get("Cancel-After")
+    if text is None:
+        return None
+    try:
+        seconds = durations.seconds(text)
+    except ValueError:
+        seconds = 0
+    if not 1 <= seconds <= LONGEST_CANCEL_AFTER_S:
+        raise ApiError(
+            422,
+            "invalid_value",
+            "Cancel-After takes a time from 1s to a day, such as 90, 90s or 2m.",
+            param="Cancel-After",
+        )
+    return seconds

@@ -16,7 +16,9 @@ from modelpilot.api import (
     metrics,
     models,
     outputs,
+    quote,
     speech,
+    usage,
     videos,
     voices,
     webhooks,
@@ -60,6 +62,8 @@ for router in (
     jobs.router,
     events.router,
     account.router,
+    usage.router,
+    quote.router,
     deployments.router,
     webhooks.router,
 ):

@@ -43,6 +43,8 @@ Whole = Annotated[int, BeforeValidator(no_float), BeforeValidator(no_bool)]
 ModelName = Annotated[str, Field(min_length=1, max_length=MODEL_NAME_LENGTH)]
 Seed = Annotated[Whole, Field(ge=0, le=SEED)]
 WebhookUrl = Annotated[str, AfterValidator(callable_url)]
+# USD that the client is ready to pay; it is no part of what the engine is asked.
+MaxCost = Annotated[Number, Field(ge=0)]
 
 
 class Native(BaseModel):
@@ -160,6 +162,7 @@ class ChatBody(OpenAI):
     user: str | None = None
     # Ours; OpenAI has its own elsewhere.
     webhook: WebhookUrl | None = None
+    max_cost: MaxCost | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -200,6 +203,7 @@ class AudioBody(Native):
     # A WAV file in base64, whose voice is to speak: where the model's card allows it.
     audio_prompt: Annotated[str, Field(max_length=4_000_000)] | None = None
     webhook: WebhookUrl | None = None
+    max_cost: MaxCost | None = None
 
     def request(self) -> dict[str, Any]:
         """As `inference.types.SpeechRequest` takes it."""
@@ -215,6 +219,7 @@ class SpeechBody(OpenAI):
     voice: Voice | None = None
     speed: Speed = 1.0
     webhook: WebhookUrl | None = None
+    max_cost: MaxCost | None = None
     response_format: Literal["mp3", "opus", "aac", "flac", "wav", "pcm"] = "mp3"
 
     @model_validator(mode="before")
@@ -230,6 +235,22 @@ class SpeechBody(OpenAI):
             "speed": self.speed,
             "format": self.response_format,
         }
+
+
+# Jobs
+
+
+class ReplayBody(Native):
+    max_cost: MaxCost | None = None
+
+
+# Quotes
+
+
+class QuoteBody(Native):
+    # As in the address: `chat/completions`, with or without the part before.
+    route: Annotated[str, Field(min_length=1, max_length=60)]
+    body: dict[str, Any]
 
 
 # Deployments

@@ -48,6 +48,7 @@ async def create_speech(request: HttpRequest, body: SpeechBody) -> HttpResponseB
         body=body.request(),
         watched=True,
         webhook=body.webhook,
+        max_cost=body.max_cost,
     )
     first = await waiting.first_or_cancelled(placed.subscription, opens)
     if first["type"] == "end":

@@ -24,7 +24,15 @@ from modelpilot.api.drawing import (
 from modelpilot.api.forms import described, read_form
 from modelpilot.api.jobs import delete, find, known_id
 from modelpilot.api.outputs import absolute, shown_output
-from modelpilot.api.schemas import ModelName, OpenAI, Seed, WebhookUrl, Whole, refuse_unsupported
+from modelpilot.api.schemas import (
+    MaxCost,
+    ModelName,
+    OpenAI,
+    Seed,
+    WebhookUrl,
+    Whole,
+    refuse_unsupported,
+)
 from modelpilot.errors import ApiError
 from modelpilot.fleet.catalog import cards
 from modelpilot.hop import hop
@@ -57,6 +65,7 @@ async def generate_video(request: HttpRequest, body: VideoBody) -> HttpResponseB
         body=body.request(),
         wait_s=waiting.preferred_wait(request, 0.0),
         webhook=body.webhook,
+        max_cost=body.max_cost,
     )
 
 
@@ -142,6 +151,7 @@ class VideosBody(OpenAI):
     guidance: Guidance | None = None
     seed: Seed | None = None
     webhook: WebhookUrl | None = None
+    max_cost: MaxCost | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -195,6 +205,7 @@ async def create_video(request: HttpRequest) -> HttpResponseBase:
         model=body.model,
         body=body.request(),
         webhook=body.webhook,
+        max_cost=body.max_cost,
         digest=digest,
     )
     return placed.marked(JsonResponse(await hop(lambda: video(waiting.read(placed.id)))))

@@ -201,6 +201,8 @@ class Pod:
                 run.stop("lost")
             elif ours[job]:
                 run.stop("cancelled")
+            elif time.monotonic() > run.cancel_at:
+                run.stop("cancel-after")
             elif time.monotonic() > run.deadline:
                 run.stop("deadline")
 

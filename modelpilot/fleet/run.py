@@ -1,6 +1,7 @@
 """One job in one pod: from the claim, through the engine, to the settled row."""
 
 import logging
+import math
 import time
 from typing import Any
 
@@ -18,7 +19,7 @@ from inference.types import (
 )
 from modelpilot import logs
 from modelpilot.jobs import lease, storage
-from modelpilot.jobs.cancel import CANCELLED
+from modelpilot.jobs.cancel import CANCEL_AFTER_PASSED, CANCELLED
 from modelpilot.jobs.lease import Claim
 from modelpilot.jobs.models import Job
 from modelpilot.jobs.rescue import DEADLINE_PASSED
@@ -40,6 +41,9 @@ class Run:
         self.claim = claim
         self.channel = publisher.open(claim.id, claim.attempt)
         self.deadline = time.monotonic() + claim.remaining_s
+        # When the client's `Cancel-After` is over.
+        patience_s = math.inf if claim.cancel_in_s is None else claim.cancel_in_s
+        self.cancel_at = time.monotonic() + patience_s
         self.started = time.monotonic()
         # Whether the client has got something that it pays for.
         self.delivered = False
@@ -49,13 +53,21 @@ class Run:
         self.stopped_at = 0.0
 
     def stop(self, reason: str) -> None:
-        """End the work at its next step: "cancelled", "deadline", "lost" or "draining"."""
+        """End the work at its next step: "cancelled", "cancel-after", "deadline", "lost" or
+        "draining"."""
         if self.stopped is None:
             self.stopped, self.stopped_at = reason, time.monotonic()
 
-    def emit(self, event: Event) -> None:
+    def check(self) -> None:
+        """Raises Cancelled for a job that should stop. A heart that looks every few seconds is
+        not enough for a client's `Cancel-After`."""
+        if time.monotonic() > self.cancel_at:
+            self.stop("cancel-after")
         if self.stopped is not None:
             raise Cancelled
+
+    def emit(self, event: Event) -> None:
+        self.check()
         match event:
             case Delta(text=text, index=index):
                 if text:
@@ -89,6 +101,7 @@ class Run:
         """Run the job to its end, whatever that is. Raises only when the database stays away."""
         logs.request_id.set(self.claim.request_id)
         try:
+            self.check()
             request = request_from(Kind(self.claim.kind), self.claim.request)
             result = engine.generate(request, self.emit)
         except Cancelled:
@@ -127,13 +140,13 @@ class Run:
         self.finish(Job.State.FAILED, charge=0, error=error)
 
     def conclude_stopped(self) -> None:
-        if self.stopped == "cancelled":
+        if self.stopped in ("cancelled", "cancel-after"):
             # A flat price is due in full once something was delivered.
             self.finish(
                 Job.State.CANCELLED,
                 charge=self.claim.price if self.delivered else 0,
                 result=self.partial_result(),
-                error=CANCELLED,
+                error=CANCELLED if self.stopped == "cancelled" else CANCEL_AFTER_PASSED,
             )
         elif self.stopped == "deadline":
             self.fail(DEADLINE_PASSED)

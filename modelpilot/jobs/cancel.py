@@ -9,6 +9,12 @@ from modelpilot.jobs.lease import conclude_if
 from modelpilot.jobs.models import Job
 
 CANCELLED = {"code": "cancelled", "message": "The job was cancelled.", "status": 409}
+CANCEL_AFTER_PASSED = {
+    "code": "cancelled",
+    "message": "The job was cancelled, as its Cancel-After was over. It costs what it had "
+    "delivered by then.",
+    "status": 409,
+}
 
 
 def cancel(job: uuid.UUID) -> None:

@@ -24,7 +24,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One job in one attempt, as its pod holds it. `remaining_s` is the time to its deadline."""
+    """One job in one attempt, as its pod holds it.
+
+    `remaining_s` is the time to its deadline, `cancel_in_s` that to its `Cancel-After`.
+    """
 
     id: uuid.UUID
     attempt: int
@@ -37,6 +40,7 @@ class Claim:
     created_at: Any
     remaining_s: float
     owner: int
+    cancel_in_s: float | None = None
 
 
 def claim(model: str, pod: uuid.UUID, limit: int) -> list[Claim]:
@@ -64,6 +68,7 @@ def claim(model: str, pod: uuid.UUID, limit: int) -> list[Claim]:
             created_at=row[8],
             remaining_s=float(row[9]),
             owner=row[10],
+            cancel_in_s=None if row[12] is None else float(row[12]),
         )
         for row in rows
     ]
@@ -159,6 +164,7 @@ def conclude_if(
     outputs: list[dict[str, Any]] | None = None,
 ) -> int | None:
     """Run one of `sql.conclude`'s statements; the job's last attempt if that ended it."""
+    usage = (result or {}).get("usage") or {}
     parameters: dict[str, Any] = {
         "id": job,
         "attempt": attempt,
@@ -167,6 +173,8 @@ def conclude_if(
         "result": None if result is None else Jsonb(result),
         "error": None if error is None else Jsonb(error),
         "outputs": Jsonb(outputs or []),
+        "tokens_in": usage.get("prompt_tokens") or 0,
+        "tokens_out": usage.get("completion_tokens") or 0,
     }
     rows = prepared.run(statement, parameters)
     if not rows:

@@ -27,6 +27,8 @@ class Job(models.Model):
 
     id = models.UUIDField(primary_key=True, default=new_id)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="jobs")
+    # The id of the API key that made it, which it outlives; null: a browser session.
+    key = models.BigIntegerField(null=True)
     # Which permission created it; a key with that permission may follow and cancel it.
     permission = models.CharField(max_length=20)
     route = models.CharField(max_length=40)
@@ -53,6 +55,8 @@ class Job(models.Model):
     pod = models.UUIDField(null=True)
     lease_until = models.DateTimeField(null=True)
     cancel_requested_at = models.DateTimeField(null=True)
+    # When its client's `Cancel-After` passes: as if it were cancelled at that moment.
+    cancel_at = models.DateTimeField(null=True)
     deadline_at = models.DateTimeField()
     created_at = models.DateTimeField(db_default=Now())
     started_at = models.DateTimeField(null=True)
@@ -101,6 +105,12 @@ class Job(models.Model):
                 condition=models.Q(state="running"),
             ),
             models.Index(fields=["owner", "id"], name="jobs_by_owner"),
+            # What an account and a key have under way: counted by every submit.
+            models.Index(
+                fields=["owner", "key"],
+                name="jobs_under_way",
+                condition=models.Q(state__in=["queued", "running"]),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -109,6 +119,43 @@ class Job(models.Model):
     @property
     def terminal(self) -> bool:
         return self.state not in (self.State.QUEUED, self.State.RUNNING)
+
+
+class Usage(models.Model):
+    """What one key made of one model on one day (UTC) on which its jobs ended.
+
+    Counted by the statement that ends a job, so that nobody ever has to sum jobs: it always
+    equals the ledger. The names outlive the key and the model; a null key is a browser session.
+    """
+
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, related_name="+", db_index=False
+    )
+    day = models.DateField()
+    key = models.BigIntegerField(null=True)
+    model = models.CharField(max_length=100)
+    # The jobs that ended; neither succeeded nor failed: cancelled.
+    requests = models.BigIntegerField()
+    succeeded = models.BigIntegerField()
+    failed = models.BigIntegerField()
+    # Micro-dollars.
+    cost = models.BigIntegerField()
+    tokens_in = models.BigIntegerField()
+    tokens_out = models.BigIntegerField()
+    # How long models worked, without queues.
+    seconds = models.FloatField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["owner", "day", "key", "model"],
+                name="one_usage_per_day_key_and_model",
+                nulls_distinct=False,
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model} by key {self.key} on {self.day}"
 
 
 class Output(models.Model):

@@ -8,7 +8,7 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from modelpilot.jobs import doorbell, journal, sql, stream
-from modelpilot.jobs.cancel import CANCELLED
+from modelpilot.jobs.cancel import CANCEL_AFTER_PASSED, CANCELLED
 from modelpilot.jobs.lease import conclude_if
 from modelpilot.jobs.models import Job
 
@@ -32,11 +32,14 @@ def rescue() -> None:
     """One round; any number of processes may do it at once."""
     for job in Job.objects.filter(state=Job.State.RUNNING, lease_until__lt=Now())[:BATCH]:
         rescue_running(job)
-    late = Job.objects.filter(state=Job.State.QUEUED, deadline_at__lt=Now())
+    waiting = Job.objects.filter(state=Job.State.QUEUED)
+    given_up = waiting.filter(cancel_at__lt=Now())
+    for job_id in given_up.values_list("id", flat=True)[:BATCH]:
+        drop(job_id, CANCEL_AFTER_PASSED, Job.State.CANCELLED)
+    late = waiting.filter(deadline_at__lt=Now())
     for job_id in late.values_list("id", flat=True)[:BATCH]:
         drop(job_id, DEADLINE_PASSED)
-    waiting = Job.objects.filter(state=Job.State.QUEUED).values_list("model", flat=True)
-    for model in waiting.order_by().distinct():
+    for model in waiting.values_list("model", flat=True).order_by().distinct():
         doorbell.ring(model)
 
 
@@ -73,9 +76,9 @@ def requeue(job: Job) -> None:
         doorbell.ring(job.model)
 
 
-def drop(job: uuid.UUID, error: dict[str, object]) -> None:
-    """Fail a job that has not started."""
-    attempt = conclude_if(sql.DROP, job, None, Job.State.FAILED, 0, error=error)
+def drop(job: uuid.UUID, error: dict[str, object], state: Job.State = Job.State.FAILED) -> None:
+    """Fail a job that has not started, or end it otherwise; it costs nothing."""
+    attempt = conclude_if(sql.DROP, job, None, state, 0, error=error)
     if attempt is not None:
         stream.close(job, attempt)
 

@@ -52,8 +52,9 @@ def abridged(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def job_error(error: dict[str, Any] | None) -> ApiError:
-    """The answer of a waiting route to a job that did not succeed, from its row's `error`."""
+def job_error(error: dict[str, Any] | None, **detail: Any) -> ApiError:
+    """The answer of a waiting route to a job that did not succeed, from its row's `error`;
+    `detail` goes inside of it."""
     error = dict(error or {})
     status = error.pop("status", 500)
     return ApiError(
@@ -63,6 +64,7 @@ def job_error(error: dict[str, Any] | None) -> ApiError:
         param=error.pop("param", None),
         type="invalid_request_error" if status < 500 else "server_error",
         headers={"Retry-After": "5"} if status == 503 else None,
+        detail=detail,
     )
 
 

@@ -3,35 +3,60 @@
 They are SQL, not ORM, because each must be one atomic step (money and job together,
 claim and fence together) and because they are most of what a request costs (hence the
 casts, see modelpilot.prepared).
-Rows are locked in the order job, account, transfer; submit takes the account first but
-its job is new, so nobody can be waiting for it.
+Rows are locked in the order key, job, account, usage, transfer. Only a submit under a key
+with a concurrency locks the key. Submit takes the account before the job, but its job is
+new, so nobody can be waiting for it. Whoever ends a job locks account and usage in the
+order that `conclude` has them in, which is the same for all.
 """
 
 from billing import sql as billing
 
-# One job and its hold, or nothing. No row: the money is short. A UNIQUE violation: the
-# idempotency key is taken. The fair tag is the larger of the model's virtual time (the
-# lowest tag that waits) and one past the account's own last: start-time fair queueing
-# (Goyal, Vin and Cheng, 1996), so nobody waits behind another account's hundred.
+# One job and its hold, or nothing. Answers (id, None); (None, "key" or "account") for whichever
+# has as many jobs under way as it may; (None, None) when the money is short. A UNIQUE
+# violation: the idempotency key is taken. Submits of one moment don't see each other's jobs,
+# so an account may go over its bound by as many as there are connections; a key may not, as
+# its row is locked before (see submit.admit). The fair tag is the larger of the model's
+# virtual time (the lowest tag that waits) and one past the account's own last: start-time fair
+# queueing (Goyal, Vin and Cheng, 1996), so nobody waits behind another account's hundred.
 SUBMIT = f"""
-WITH {billing.HOLD}
-INSERT INTO jobs_job (id, owner_id, permission, route, request_id, idempotency_key, body_digest,
-                      kind, model, deployment, request, stream, watched, state, fair_tag,
-                      attempt, deadline_at, price, cost, hold_id, webhook)
-SELECT %(id)s::uuid, %(owner)s::bigint, %(permission)s::text, %(route)s::text,
-       %(request_id)s::text, %(idempotency_key)s::text, %(body_digest)s::bytea,
-       %(kind)s::text, %(model)s::text, %(deployment)s::text, %(request)s::jsonb,
-       %(stream)s::boolean, %(watched)s::boolean, 'queued',
-       GREATEST(
-           COALESCE((SELECT min(fair_tag) FROM jobs_job
-                     WHERE state = 'queued' AND model = %(model)s::text), 0),
-           COALESCE((SELECT max(fair_tag) + 1 FROM jobs_job
-                     WHERE state = 'queued' AND model = %(model)s::text
-                       AND owner_id = %(owner)s::bigint), 0)),
-       0, now() + make_interval(secs => %(deadline_s)s::float8), %(price)s::bigint, 0,
-       (SELECT id FROM hold), %(webhook)s::text
-WHERE %(price)s::bigint = 0 OR EXISTS (SELECT 1 FROM hold)
-RETURNING id
+WITH room AS (
+    SELECT CASE
+        WHEN %(concurrency)s::int IS NOT NULL AND %(concurrency)s::int <= (
+            SELECT count(*) FROM (
+                SELECT FROM jobs_job
+                WHERE owner_id = %(owner)s::bigint AND key = %(key)s::bigint
+                  AND state IN ('queued', 'running')
+                LIMIT %(concurrency)s::int) of_key)
+            THEN 'key'
+        WHEN %(jobs_per_account)s::int <= (
+            SELECT count(*) FROM (
+                SELECT FROM jobs_job
+                WHERE owner_id = %(owner)s::bigint AND state IN ('queued', 'running')
+                LIMIT %(jobs_per_account)s::int) of_account)
+            THEN 'account'
+    END AS lacking
+), {billing.hold("(SELECT lacking FROM room) IS NULL")}, job AS (
+    INSERT INTO jobs_job (id, owner_id, key, permission, route, request_id, idempotency_key,
+                          body_digest, kind, model, deployment, request, stream, watched, state,
+                          fair_tag, attempt, deadline_at, cancel_at, price, cost, hold_id, webhook)
+    SELECT %(id)s::uuid, %(owner)s::bigint, %(key)s::bigint, %(permission)s::text,
+           %(route)s::text, %(request_id)s::text, %(idempotency_key)s::text,
+           %(body_digest)s::bytea, %(kind)s::text, %(model)s::text, %(deployment)s::text,
+           %(request)s::jsonb, %(stream)s::boolean, %(watched)s::boolean, 'queued',
+           GREATEST(
+               COALESCE((SELECT min(fair_tag) FROM jobs_job
+                         WHERE state = 'queued' AND model = %(model)s::text), 0),
+               COALESCE((SELECT max(fair_tag) + 1 FROM jobs_job
+                         WHERE state = 'queued' AND model = %(model)s::text
+                           AND owner_id = %(owner)s::bigint), 0)),
+           0, now() + make_interval(secs => %(deadline_s)s::float8),
+           now() + make_interval(secs => %(cancel_after_s)s::float8), %(price)s::bigint, 0,
+           (SELECT id FROM hold), %(webhook)s::text
+    WHERE (SELECT lacking FROM room) IS NULL
+      AND (%(price)s::bigint = 0 OR EXISTS (SELECT 1 FROM hold))
+    RETURNING id
+)
+SELECT (SELECT id FROM job), (SELECT lacking FROM room)
 """
 
 # The next runnable jobs of a model become this pod's. SKIP LOCKED: pods never wait for
@@ -59,7 +84,7 @@ WHERE id IN (
     FOR UPDATE SKIP LOCKED)
 RETURNING id, attempt, kind, request, price, stream, watched, request_id, created_at,
           EXTRACT(EPOCH FROM deadline_at - now()), owner_id,
-          EXTRACT(EPOCH FROM now() - created_at)
+          EXTRACT(EPOCH FROM now() - created_at), EXTRACT(EPOCH FROM cancel_at - now())
 """
 
 # Prolongs the leases of this pod's jobs. A job that is missing from the answer is no
@@ -73,8 +98,8 @@ RETURNING jobs_job.id, jobs_job.attempt, cancel_requested_at IS NOT NULL
 
 
 def conclude(condition: str) -> str:
-    """The statement that ends a job, settles its hold, stores its outputs and posts its
-    webhooks, if `condition`."""
+    """The statement that ends a job, settles its hold, counts its usage, stores its outputs
+    and posts its webhooks, if `condition`."""
     return f"""
 WITH done AS (
     UPDATE jobs_job
@@ -82,7 +107,11 @@ WITH done AS (
         cost = LEAST(%(charge)s::bigint, price),
         result = %(result)s::jsonb, error = %(error)s::jsonb
     WHERE id = %(id)s::uuid AND {condition}
-    RETURNING id, hold_id, attempt, cost AS charge, owner_id, state, webhook
+    RETURNING id, hold_id, attempt, cost AS charge, owner_id, key, model, state, webhook
+), ran AS (
+    SELECT CASE WHEN before.state = 'running'
+                THEN EXTRACT(EPOCH FROM now() - before.started_at) END AS seconds
+    FROM done JOIN jobs_job before ON before.id = done.id
 ), outputs AS (
     INSERT INTO jobs_output (id, job_id, name, media_type, bytes, path)
     SELECT output.id, done.id, output.name, output.media_type, output.bytes, output.path
@@ -99,11 +128,25 @@ WITH done AS (
         UNION ALL
         SELECT NULL, done.webhook WHERE done.webhook IS NOT NULL
     ) target
+), usage AS (
+    INSERT INTO jobs_usage AS so_far (owner_id, day, key, model, requests, succeeded, failed,
+                                      cost, tokens_in, tokens_out, seconds)
+    SELECT done.owner_id, (now() AT TIME ZONE 'UTC')::date, done.key, done.model, 1,
+           (done.state = 'succeeded')::int, (done.state = 'failed')::int,
+           done.charge, %(tokens_in)s::bigint, %(tokens_out)s::bigint, COALESCE(ran.seconds, 0)
+    FROM done CROSS JOIN ran
+    ON CONFLICT (owner_id, day, key, model) DO UPDATE
+    SET requests = so_far.requests + 1,
+        succeeded = so_far.succeeded + excluded.succeeded,
+        failed = so_far.failed + excluded.failed,
+        cost = so_far.cost + excluded.cost,
+        tokens_in = so_far.tokens_in + excluded.tokens_in,
+        tokens_out = so_far.tokens_out + excluded.tokens_out,
+        seconds = so_far.seconds + excluded.seconds
 ), {billing.SETTLE}
 SELECT done.attempt, done.charge, before.owner_id, before.model, before.request_id,
-       EXTRACT(EPOCH FROM COALESCE(before.started_at, now()) - before.created_at),
-       CASE WHEN before.state = 'running' THEN EXTRACT(EPOCH FROM now() - before.started_at) END
-FROM done JOIN jobs_job before ON before.id = done.id
+       EXTRACT(EPOCH FROM COALESCE(before.started_at, now()) - before.created_at), ran.seconds
+FROM done JOIN jobs_job before ON before.id = done.id CROSS JOIN ran
 """
 
 
@@ -148,7 +191,8 @@ RETURNING id, lease_until
 
 # The part of the books that concerns jobs (see billing.sql.BOOKS): money is held for
 # exactly the live jobs that cost something, a finished one was charged what its row says,
-# and every stored output carries the attempt that the row ended with.
+# every stored output carries the attempt that the row ended with, and usage says what an
+# account was charged in all.
 BOOKS = """
 SELECT 'job ' || job.id || ' is ' || job.state || ' but its hold is '
        || CASE WHEN resolution.id IS NULL THEN 'open' ELSE 'resolved' END
@@ -172,4 +216,14 @@ UNION ALL
 SELECT 'output ' || output.id || ' is not of the attempt that its job ended with'
 FROM jobs_output output JOIN jobs_job job ON job.id = output.job_id
 WHERE output.path NOT LIKE job.id || '/' || job.attempt || '/%'
+UNION ALL
+SELECT 'usage of user ' || COALESCE(used.owner_id, charged.owner_id) || ' sums to '
+       || COALESCE(used.cost, 0) || ' but the ledger charged ' || COALESCE(charged.amount, 0)
+FROM (SELECT owner_id, SUM(cost) AS cost FROM jobs_usage GROUP BY owner_id) used
+FULL JOIN (
+    SELECT account.owner_id, SUM(charge.amount) AS amount
+    FROM billing_transfer charge JOIN billing_account account ON account.id = charge.debit_id
+    WHERE charge.code = 'charge'
+    GROUP BY account.owner_id) charged ON charged.owner_id = used.owner_id
+WHERE COALESCE(used.cost, 0) <> COALESCE(charged.amount, 0)
 """

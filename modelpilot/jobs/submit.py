@@ -6,23 +6,30 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import IntegrityError
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 from psycopg.types.json import Jsonb
 
 from billing import ledger
 from billing.money import usd
 from modelpilot import prepared
+from modelpilot.accounts.models import ApiKey
 from modelpilot.errors import ApiError
 from modelpilot.jobs import journal, sql
 from modelpilot.jobs.models import Job
 
 IDEMPOTENCY_LIFETIME = timedelta(hours=24)
+# When to come again with more than may be under way: nobody knows which job ends first.
+ROOM_RETRY_S = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A job as it is asked for; `price` is the most it can cost, in micro-dollars."""
+    """A job as it is asked for; `price` is the most it can cost, in micro-dollars.
+
+    `key` is the id of the API key, of whose jobs at most `concurrency` may be under way;
+    `max_cost` (USD) is what the client is ready to pay; after `cancel_after_s` it is cancelled.
+    """
 
     id: uuid.UUID
     owner: int
@@ -40,18 +47,30 @@ class Order:
     idempotency_key: str | None = None
     body_digest: bytes | None = None
     webhook: str | None = None
+    key: int | None = None
+    concurrency: int | None = None
+    max_cost: float | None = None
+    cancel_after_s: float | None = None
 
 
 def submit(order: Order) -> uuid.UUID:
     """Record the job and hold its price; the caller rings the bell afterwards.
 
     Returns the job's id: `order.id`, or that of the earlier job under the same
-    idempotency key. Raises ApiError 402 `insufficient_quota` and 422
-    `idempotency_key_reused`; then nothing was written.
+    idempotency key. Raises ApiError 402 `max_cost_exceeded` and `insufficient_quota`,
+    422 `idempotency_key_reused` and 429 `rate_limit_exceeded` where as many jobs are under
+    way as may be; then nothing was written.
     """
+    if order.max_cost is not None and usd(order.price) > order.max_cost:
+        # What was accepted at another price is still the answer to its idempotency key.
+        if earlier := find_earlier(order):
+            return earlier
+        raise max_cost_exceeded(order, order.max_cost)
     while True:
+        lacking = None
         try:
-            if insert(order):
+            accepted, lacking = admit(order)
+            if accepted:
                 journal.accepted(
                     order.id,
                     request_id=order.request_id,
@@ -66,16 +85,28 @@ def submit(order: Order) -> uuid.UUID:
         if earlier := find_earlier(order):
             return earlier
         if not released_old_key(order):
-            raise insufficient_quota(order)
+            raise too_many_jobs(order, lacking) if lacking else insufficient_quota(order)
 
 
-def insert(order: Order) -> bool:
+def admit(order: Order) -> tuple[bool, str | None]:
+    """Whether the job was recorded, and else whether "key" or "account" has too many."""
+    if order.key is None or order.concurrency is None:
+        return insert(order)
+    with transaction.atomic():
+        # Submits of such a key go one by one, so that each counts the jobs of those before it.
+        ApiKey.objects.select_for_update(no_key=True).filter(id=order.key).first()
+        return insert(order)
+
+
+def insert(order: Order) -> tuple[bool, str | None]:
     parameters = {
         **{name: getattr(order, name) for name in Order.__slots__},
         "request": Jsonb(order.request),
         "ref": str(order.id),
+        "jobs_per_account": settings.JOBS_PER_ACCOUNT,
     }
-    return bool(prepared.run(sql.SUBMIT, parameters))
+    ((job, lacking),) = prepared.run(sql.SUBMIT, parameters)
+    return job is not None, lacking
 
 
 def find_earlier(order: Order) -> uuid.UUID | None:
@@ -131,4 +162,31 @@ def insufficient_quota(order: Order) -> ApiError:
             "available": usd(available),
             "topup_url": f"{settings.PUBLIC_URL}/dashboard/billing",
         },
+    )
+
+
+def max_cost_exceeded(order: Order, max_cost: float) -> ApiError:
+    return ApiError(
+        402,
+        "max_cost_exceeded",
+        f"This request can cost ${usd(order.price):g}, and its 'max_cost' is ${max_cost:g}. "
+        "Raise that, or ask for less.",
+        param="max_cost",
+        detail={"required": usd(order.price), "max_cost": max_cost},
+    )
+
+
+def too_many_jobs(order: Order, lacking: str) -> ApiError:
+    whose, most = (
+        ("This API key", order.concurrency)
+        if lacking == "key"
+        else ("Your account", settings.JOBS_PER_ACCOUNT)
+    )
+    return ApiError(
+        429,
+        "rate_limit_exceeded",
+        f"{whose} has {most} jobs queued and running, which is as many as it may. Wait until one "
+        "has ended.",
+        type="rate_limit_error",
+        headers={"Retry-After": str(ROOM_RETRY_S)},
     )

@@ -43,7 +43,7 @@ def test_the_key_itself_is_not_stored(db: None, alice: User) -> None:
 
 
 def test_a_key_names_its_owner_and_what_it_may_do(db: None, alice: User) -> None:
-    key = keys.create(alice, permissions=["read"], models=["echo"])
+    key = keys.create(alice, permissions=["read"], allowed_models=["echo"])
 
     principal = keys.authenticate(key)
 
@@ -112,3 +112,83 @@ def test_nothing_is_accepted_after_revoke_returns(alice: User) -> None:
 
     assert outcomes[20] is False
     assert outcomes[59] is False
+
+
+def test_after_a_rotation_both_secrets_are_one_key(db: None, alice: User) -> None:
+    old = keys.create(alice, permissions=["read"], concurrency=2)
+    key = ApiKey.objects.get()
+
+    new = keys.rotate(key)
+
+    assert new != old
+    assert keys.authenticate(new) == keys.authenticate(old)
+    assert ApiKey.objects.get().last_four == new[-4:]
+    stored = repr(ApiKey.objects.values().get())
+    assert old not in stored
+    assert new not in stored
+
+
+def test_the_old_secret_ends_with_its_overlap(db: None, alice: User) -> None:
+    old = keys.create(alice)
+    new = keys.rotate(ApiKey.objects.get(), timedelta(hours=1))
+    ApiKey.objects.update(previous_until=timezone.now() - timedelta(seconds=1))
+
+    assert keys.authenticate(old) is None
+    assert "was rotated, and worked until" in keys.refusal(old)
+    assert keys.authenticate(new)
+
+
+def test_a_rotation_without_overlap_ends_the_old_secret_at_once(db: None, alice: User) -> None:
+    old = keys.create(alice)
+
+    keys.rotate(ApiKey.objects.get(), timedelta(0))
+
+    assert keys.authenticate(old) is None
+
+
+def test_a_second_rotation_ends_the_first_secret(db: None, alice: User) -> None:
+    first = keys.create(alice)
+    second = keys.rotate(ApiKey.objects.get())
+    third = keys.rotate(ApiKey.objects.get())
+
+    assert keys.authenticate(first) is None
+    assert keys.authenticate(second) == keys.authenticate(third)
+    assert keys.authenticate(third)
+
+
+def test_revoking_ends_old_and_new(db: None, alice: User) -> None:
+    old = keys.create(alice)
+    new = keys.rotate(ApiKey.objects.get())
+
+    keys.revoke(ApiKey.objects.get())
+
+    assert keys.authenticate(old) is None
+    assert keys.authenticate(new) is None
+    assert "was revoked on" in keys.refusal(new)
+    with pytest.raises(ValueError, match="revoked"):
+        keys.rotate(ApiKey.objects.get())
+
+
+def test_it_says_why_a_key_is_refused(db: None, alice: User) -> None:
+    key = keys.create(alice, expires_at=timezone.now() - timedelta(hours=1))
+
+    assert "expired on" in keys.refusal(key)
+    unknown = keys.new_key()
+    for other in ("", "junk", unknown):
+        assert "missing, wrong, expired or revoked" in keys.refusal(other)
+
+
+def test_bounds_hold_for_the_next_call(db: None, alice: User) -> None:
+    secret = keys.create(alice)
+    key = ApiKey.objects.get()
+
+    keys.limit(key, requests_per_minute=5, concurrency=2, allowed_models=["echo"])
+    bound = keys.authenticate(secret)
+    keys.limit(key, concurrency=None)
+    loosened = keys.authenticate(secret)
+
+    assert bound is not None
+    assert (bound.requests_per_minute, bound.concurrency) == (5, 2)
+    assert bound.models == frozenset(["echo"])
+    assert loosened is not None
+    assert (loosened.requests_per_minute, loosened.concurrency) == (5, None)

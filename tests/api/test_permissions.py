@@ -10,19 +10,22 @@ SPEECH = {"model": "piper-joe", "text": "Hello."}
 OPENAI_SPEECH = {"model": "piper-joe", "input": "Hello.", "voice": "alloy"}
 CHAT = {"model": "echo", "messages": [{"role": "user", "content": "hello"}]}
 
+READ = ("jobs", "balance", "usage", "key")
+ANY = ("pricing", "quote")
 # Which of the routes each key may use.
 MAY = {
-    "read": {"models", "jobs", "balance", "pricing", "job"},
-    "proxy": {"models", "pricing"},
-    "generate": {"generate", "pricing"},
-    "read,proxy": {"models", "jobs", "balance", "pricing", "chat", "speech", "job"},
-    "read,generate": {"models", "jobs", "balance", "pricing", "generate", "job"},
-    "proxy,generate": {"models", "pricing", "generate"},
+    "read": {"models", *READ, *ANY, "job"},
+    "proxy": {"models", *ANY},
+    "generate": {"generate", *ANY},
+    "read,proxy": {"models", *READ, *ANY, "chat", "speech", "job"},
+    "read,generate": {"models", *READ, *ANY, "generate", "job"},
+    "proxy,generate": {"models", *ANY, "generate"},
 }
 POSTS = {
     "chat": ("chat/completions", CHAT),
     "speech": ("audio/speech", OPENAI_SPEECH),
     "generate": ("generate/audio", SPEECH),
+    "quote": ("quote", {"route": "chat/completions", "body": CHAT}),
 }
 
 
@@ -32,7 +35,7 @@ def test_a_key_may_do_what_it_says(system: System, permissions: str) -> None:
     key = system.account("erin@example.com", "1", permissions=permissions)
     erin = Caller(system.base_url, key)
     allowed = set()
-    for path in ("models", "jobs", "balance", "pricing"):
+    for path in ("models", "pricing", *READ):
         response = erin.get(path)
         allowed |= {path} if response.status_code == 200 else set()
         if response.status_code != 200:

@@ -10,12 +10,12 @@ from PIL import Image
 
 from inference.catalog import Card
 from inference.errors import Cancelled
-from inference.types import Engine, Event, ImageRequest, Progress, Result
+from inference.types import Engine, Event, ImageRequest, Preview, Progress, Result
 
 
 def asking(**changes: Any) -> ImageRequest:
     """A request for one small picture."""
-    usual = {"prompt": "a red fox", "width": 64, "height": 64, "steps": 3, "seed": 7}
+    usual = {"prompt": "a red fox", "width": 32, "height": 32, "steps": 3, "seed": 7}
     return ImageRequest(**{**usual, **changes})
 
 
@@ -62,7 +62,7 @@ def plain(colour: str = "orange", size: tuple[int, int] = (80, 60)) -> bytes:
     return encoded(Image.new("RGB", size, colour))
 
 
-def half_mask(size: tuple[int, int] = (64, 64)) -> bytes:
+def half_mask(size: tuple[int, int] = (32, 32)) -> bytes:
     """White on the right."""
     mask = Image.new("L", size)
     mask.paste(255, (size[0] // 2, 0, *size))
@@ -71,6 +71,25 @@ def half_mask(size: tuple[int, int] = (64, 64)) -> bytes:
 
 def with_options(card: Card, **options: Any) -> Card:
     return card.model_copy(update={"options": {**card.options, **options}})
+
+
+class Heard:
+    """Keeps all events."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def __call__(self, event: Event) -> None:
+        self.events.append(event)
+
+    @property
+    def previews(self) -> list[Image.Image]:
+        contents = [event.content for event in self.events if isinstance(event, Preview)]
+        return [Image.open(io.BytesIO(content)) for content in contents]
+
+    @property
+    def fractions(self) -> list[float]:
+        return [event.fraction for event in self.events if isinstance(event, Progress)]
 
 
 class Steps:

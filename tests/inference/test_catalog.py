@@ -110,6 +110,7 @@ def test_an_operators_card_replaces_ours(tmp_path: Path) -> None:
             "parameters.temperature",
         ),
         (("context = 100", 'context = 100\nfiles.m.sources = ["package:a/b + c/d"]'), "files.m"),
+        (("context = 100", "context = 100\nfootprint = {core_gb = 1}"), "footprint.encoder_gb"),
     ],
 )
 def test_a_mistake_names_the_file_the_card_and_the_field(
@@ -136,10 +137,11 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_an_engine_of_a_later_version_is_told_honestly() -> None:
     cards = catalog.load([]).cards
-    message = "The engine video_diffusers is not part of this version."
-    assert engines.installed(cards["wan-t2v"]) == message
+    later = cards["wan-t2v"].model_copy(update={"engine": "video_tomorrow"})
+    message = "The engine video_tomorrow is not part of this version."
+    assert engines.installed(later) == message
     with pytest.raises(EngineUnavailable, match=message):
-        engines.load(cards["wan-t2v"], Weights({}), Device())
+        engines.load(later, Weights({}), Device())
     assert engines.installed(cards["smollm2-135m"]) is None
 
 

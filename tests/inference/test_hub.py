@@ -19,6 +19,8 @@ FILES = {
     "deep/pytorch_model.bin": b"code",
     "modeling.py": b"code",
     "README.md": b"words",
+    "whole.safetensors": b"all of it once more",
+    "deep/model.fp16.safetensors": b"half",
 }
 
 
@@ -72,11 +74,13 @@ def address() -> Iterator[str]:
     server.server_close()
 
 
-def run(address: str, folder: Path, source: str) -> "subprocess.CompletedProcess[str]":
+def run(
+    address: str, folder: Path, source: str, include: str = "[]"
+) -> "subprocess.CompletedProcess[str]":
     """Run an echo whose card has `source` among its files, so that this is fetched."""
     (folder / "catalog.toml").write_text(
         '[hubbed]\nkind="text"\nengine="echo"\nname="x"\nlicence="x"\nmemory_mb=1\nprice="0"\n'
-        f'context=99\nfiles.model.sources=["{source}"]\n'
+        f'context=99\nfiles.model.sources=["{source}"]\nfiles.model.include={include}\n'
     )
     # The library reads its environment when it is imported, hence another process.
     hub = {"HF_ENDPOINT": address, "HF_HUB_OFFLINE": "0", "HF_HOME": str(folder)}
@@ -97,9 +101,37 @@ def test_a_repository_is_downloaded_once_without_its_code(address: str, tmp_path
     ran = run(address, tmp_path, source)
     assert ran.stdout == "hello \n", ran.stderr
     folder = tmp_path / "cache" / "hub" / f"some--one@{COMMIT}" / "all"
-    assert files_in(folder) == {"config.json", "deep/model.safetensors"}
+    assert files_in(folder) == {
+        "config.json", "deep/model.safetensors", "deep/model.fp16.safetensors",
+        "whole.safetensors",
+    }  # fmt: skip
     # Nobody listens at this address; the files are here already.
     assert run("http://127.0.0.1:9", tmp_path, source).stdout == "hello \n"
+
+
+@pytest.mark.parametrize(
+    ("include", "files"),
+    [
+        ('["config.json", "*/*"]', {"deep/model.safetensors", "deep/model.fp16.safetensors"}),
+        ('["config.json", "*/*.fp16.safetensors"]', {"deep/model.fp16.safetensors"}),
+    ],
+)
+def test_a_card_says_which_files_it_wants(
+    include: str, files: set[str], address: str, tmp_path: Path
+) -> None:
+    """A repository of a pipeline also has the same weights in one file, and in other numbers."""
+    source = f"hub:some/one@{COMMIT}"
+    ran = run(address, tmp_path, source, include)
+    assert ran.stdout == "hello \n", ran.stderr
+    (folder,) = (tmp_path / "cache" / "hub" / f"some--one@{COMMIT}").glob("all-????????")
+    assert files_in(folder) == {"config.json", *files}
+    assert run("http://127.0.0.1:9", tmp_path, source, include).stdout == "hello \n"
+
+
+def test_a_wish_that_no_file_meets_is_told(address: str, tmp_path: Path) -> None:
+    ran = run(address, tmp_path, f"hub:some/one@{COMMIT}", '["*.gguf"]')
+    assert ran.returncode == 1
+    assert "some/one has no such file" in ran.stderr
 
 
 def test_one_file_is_downloaded_alone(address: str, tmp_path: Path) -> None:

@@ -31,6 +31,8 @@ CORRUPTIONS = {
     "a live job called failed": "UPDATE jobs_job SET state = 'failed' WHERE state = 'running'",
     "a settled job called queued": "UPDATE jobs_job SET state = 'queued' WHERE state = 'failed'",
     "a wrong cost": "UPDATE jobs_job SET cost = cost + 1 WHERE state = 'succeeded'",
+    "usage that nobody paid": "UPDATE jobs_usage SET cost = cost + 1",
+    "usage that was forgotten": "DELETE FROM jobs_usage",
     "a job without its hold": "UPDATE jobs_job SET hold_id = NULL WHERE state = 'queued'",
 }
 

@@ -106,3 +106,21 @@ def test_a_replay_needs_no_money(charlie: User) -> None:
     first = submit(order(charlie, **same))
 
     assert submit(order(charlie, **same)) == first
+
+
+def test_what_may_cost_too_much_is_refused_and_not_written(alice: User) -> None:
+    with pytest.raises(ApiError) as refusal:
+        submit(order(alice, max_cost=0.009999))
+
+    assert (refusal.value.status, refusal.value.code) == (402, "max_cost_exceeded")
+    assert refusal.value.detail == {"required": 0.01, "max_cost": 0.009999}
+    assert not Job.objects.exists()
+    assert not Transfer.objects.filter(code="hold").exists()
+    submit(order(alice, max_cost=0.01))
+
+
+def test_a_replay_does_not_mind_that_prices_have_risen(alice: User) -> None:
+    same = {"idempotency_key": "once", "body_digest": b"body", "max_cost": 0.01}
+    first = submit(order(alice, **same))
+
+    assert submit(order(alice, **same, price=2 * PRICE)) == first

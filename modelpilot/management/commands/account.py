@@ -11,6 +11,7 @@ from billing import ledger
 from billing.money import micros, usd
 from modelpilot.accounts import keys
 from modelpilot.accounts.models import Permission, User
+from modelpilot.management.commands.key import permissions_of
 
 
 class Command(BaseCommand):
@@ -27,7 +28,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        permissions = self.permissions(options["permissions"])
+        permissions = permissions_of(options["permissions"])
         # It may be the first thing that anybody does with this data directory.
         call_command("migrate", verbosity=0, interactive=False)
         credit = self.credit(options["credit"])
@@ -51,15 +52,6 @@ class Command(BaseCommand):
             user.save(update_fields=["is_staff", "is_superuser", "can_deploy"])
         ledger.open_account(user.id)
         return user
-
-    def permissions(self, text: str) -> list[str]:
-        names = [name.strip() for name in text.split(",") if name.strip()]
-        unknown = sorted(set(names) - set(Permission.values))
-        if unknown or not names:
-            raise CommandError(
-                f"--permissions takes some of {','.join(Permission.values)}, not {text!r}."
-            )
-        return names
 
     def credit(self, text: str) -> int:
         try:
