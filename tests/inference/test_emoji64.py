@@ -29,9 +29,7 @@ def pictures(folder: Path) -> Any:
     import torch
     from diffusers import DiffusionPipeline
 
-    pipeline = DiffusionPipeline.from_pretrained(
-        folder, dtype=torch.float32, local_files_only=True
-    )
+    pipeline = DiffusionPipeline.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
     pipeline.set_progress_bar_config(disable=True)
     generators = [torch.Generator().manual_seed(seed) for seed in range(len(ASKED))]
     return pipeline(

@@ -103,7 +103,7 @@ def test_a_package_may_hold_a_whole_folder(tmp_path: Path) -> None:
     tiny = card("package:half_a/tiny")
     assert find(tiny, tmp_path).path("model") == config.parent.parent
     place(config.with_name("weights.pt"), b"")
-    with pytest.raises(WeightsRefused, match="weights.pt"):
+    with pytest.raises(WeightsRefused, match=r"weights\.pt"):
         find(tiny, tmp_path)
 
 
