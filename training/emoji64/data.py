@@ -12,7 +12,6 @@ import re
 from pathlib import Path
 
 import numpy as np
-import resvg_py
 from PIL import Image
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import CLIPTokenizer
@@ -43,6 +42,9 @@ Array = np.ndarray
 
 def raster(body: str, side: int) -> Image.Image:
     """An icon's SVG as an RGBA picture of `side` pixels."""
+    # Imported here, as only who draws needs it; the trainings import this module too.
+    import resvg_py
+
     svg = (
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
         f'viewBox="0 0 32 32" width="{side}" height="{side}">{body}</svg>'

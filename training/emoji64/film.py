@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from transformers import CLIPTokenizer
 
 from training.emoji64.captions import WORK, vocabulary
-from training.emoji64.clips import FRAMES, caption, clips
+from training.emoji64.clips import FRAMES, MOTIONS, caption, clips
 from training.emoji64.data import CHANNELS, PATCH, SIZE
 from training.emoji64.train import WIDTH, parser, text_encoder, tokens_of, train, under
 
@@ -65,15 +65,29 @@ class Filmed(torch.nn.Module):
         return velocity
 
 
-def begun(tokens: int) -> Filmed:
+def begun(tokenizer: CLIPTokenizer) -> Filmed:
     """New networks with what fits of the image model's weights."""
-    net = Filmed(tokens)
+    net = Filmed(len(tokenizer))
     image = WORK / "image" / "state.safetensors"
     known = under(load_file(image), "ema.")
     ours = net.state_dict()
     fits = {n: t for n, t in known.items() if n in ours and ours[n].shape == t.shape}
     net.load_state_dict(ours | fits)
+    spread(net, tokenizer)
     return net
+
+
+def spread(net: Filmed, tokenizer: CLIPTokenizer) -> None:
+    """Set the words of motion far apart.
+
+    The image model has not read them, so they are nearly alike, and as long as they are, a film
+    of "left" and one of "right" have no reason to differ.
+    """
+    words = {word for names in MOTIONS.values() for name in names for word in name.split()[-1:]}
+    ids = [tokenizer.convert_tokens_to_ids(f"{word}</w>") for word in sorted(words)]
+    with torch.no_grad():
+        table = net.text.get_input_embeddings().weight
+        table[ids] = torch.randn(len(ids), WIDTH, generator=torch.Generator().manual_seed(0)) / 6
 
 
 @dataclass(slots=True)
@@ -108,7 +122,7 @@ class Batches:
 def main() -> None:
     options = parser(__doc__, WORK / "film", steps=2500, batch=5).parse_args()
     tokenizer = CLIPTokenizer.from_pretrained(WORK / "tokenizer")
-    train(options, lambda: begun(len(tokenizer)), lambda n, s: Batches(tokenizer, n, s))
+    train(options, lambda: begun(tokenizer), lambda n, s: Batches(tokenizer, n, s))
 
 
 if __name__ == "__main__":
