@@ -6,10 +6,10 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint format bench lock
+.PHONY: help run demo stripe-demo test test-money lint format bench lock
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(INSTALLED) ## Run the whole product until Ctrl-C
 	@exec $(BIN)/python manage.py up
@@ -17,8 +17,14 @@ run: $(INSTALLED) ## Run the whole product until Ctrl-C
 demo: $(INSTALLED) ## Generate one of each kind through the public API
 	@exec $(BIN)/python examples/demo.py
 
+stripe-demo: $(INSTALLED) ## Buy credit from a stand-in for Stripe, in a throw-away installation
+	@exec $(BIN)/python -m tests.fake_stripe
+
 test: $(INSTALLED) ## Run the tests, on the real PostgreSQL and Valkey
 	@exec $(BIN)/python -m pytest $(ARGS)
+
+test-money: $(INSTALLED) ## Run the tests of money with all histories and orders (minutes)
+	@exec $(BIN)/python -m pytest --full tests/billing $(ARGS)
 
 lint: $(INSTALLED) ## Check style, types, layers and migrations
 	$(BIN)/ruff check .

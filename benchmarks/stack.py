@@ -126,8 +126,8 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(*, keep_data: Path | None = None) -> Iterator[Stack]:
-    """A stack with an account that has credit, stopped and deleted at the end."""
+def running(*, keep_data: Path | None = None, **settings: str) -> Iterator[Stack]:
+    """A stack with a staff account that has credit, stopped and deleted at the end."""
     data = keep_data or Path(tempfile.mkdtemp(prefix="mp-bench-"))
     data.mkdir(parents=True, exist_ok=True)
     port = free_port()
@@ -137,7 +137,9 @@ def running(*, keep_data: Path | None = None) -> Iterator[Stack]:
         "MODELPILOT_DATA": str(data),
         "MODELPILOT_PORT": str(port),
         "MODELPILOT_RATE_LIMIT": "1000000000/minute",
+        "MODELPILOT_POLL_RATE_LIMIT": "1000000000/minute",
         "MODELPILOT_CATALOG": str(CARDS),
+        **settings,
     }
     with open(data / "up.log", "w") as log:
         process = subprocess.Popen(
@@ -155,7 +157,7 @@ def running(*, keep_data: Path | None = None) -> Iterator[Stack]:
         assert process.stdout is not None
         if not process.stdout.readline().startswith("ready"):
             raise BenchmarkError(f"The system did not start:\n{(data / 'up.log').read_text()}")
-        stack.key = stack.manage("account", EMAIL, "--credit", CREDIT).splitlines()[-1]
+        stack.key = stack.manage("account", EMAIL, "--staff", "--credit", CREDIT).splitlines()[-1]
         yield stack
     finally:
         process.send_signal(signal.SIGTERM)

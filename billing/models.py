@@ -2,9 +2,14 @@
 
 Money moves from the account that a transfer debits to the one it credits. A `pending`
 transfer sets money aside; exactly one `post` (takes some or all of it) or `void`
-(gives it back) resolves it. Only users' accounts keep counters: a counter on
-`revenue` would be one hot row for everybody, and a sum of transfers says the same.
+(gives it back) resolves it. Only accounts that belong to somebody keep counters: a counter
+on `revenue` would be one hot row for everybody, and a sum of transfers says the same.
+
+Beside them is what the transfers are about: purchases, their reversals, redeem codes. Rows
+are locked in the order purchase, user's account, debt account, transfer.
 """
+
+import uuid
 
 from django.conf import settings
 from django.db import models
@@ -28,6 +33,8 @@ class Account(models.Model):
     debits_posted = models.BigIntegerField(default=0, db_default=0)
     credits_pending = models.BigIntegerField(default=0, db_default=0)
     credits_posted = models.BigIntegerField(default=0, db_default=0)
+    # Nothing can be held of it: a Freeze of its owner is in force.
+    frozen = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         constraints = [
@@ -40,6 +47,11 @@ class Account(models.Model):
                 | models.Q(
                     credits_posted__gte=models.F("debits_posted") + models.F("debits_pending")
                 ),
+            ),
+            models.CheckConstraint(
+                name="debt_not_overpaid",
+                condition=~models.Q(code="user_debt")
+                | models.Q(debits_posted__gte=models.F("credits_posted")),
             ),
             models.CheckConstraint(
                 name="counters_not_negative",
@@ -63,8 +75,9 @@ class Transfer(models.Model):
         POST = "post"
         VOID = "void"
 
-    debit = models.ForeignKey(Account, models.PROTECT, related_name="debits")
-    credit = models.ForeignKey(Account, models.PROTECT, related_name="credits")
+    # Their indexes are below: an account's newest transfers are found without sorting.
+    debit = models.ForeignKey(Account, models.PROTECT, related_name="debits", db_index=False)
+    credit = models.ForeignKey(Account, models.PROTECT, related_name="credits", db_index=False)
     amount = models.BigIntegerField()
     # What it is for (hold, charge, release, grant, …), and for which object: together
     # unique, so nothing is ever booked twice.
@@ -77,8 +90,16 @@ class Transfer(models.Model):
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
+        indexes = [
+            models.Index(fields=["debit", "id"], name="transfer_by_debit"),
+            models.Index(fields=["credit", "id"], name="transfer_by_credit"),
+        ]
         constraints = [
             models.UniqueConstraint("code", "ref", name="booked_once"),
+            # The bonus of the first purchase, once per account whatever happens at once.
+            models.UniqueConstraint(
+                fields=["credit"], condition=models.Q(code="bonus"), name="one_bonus_per_account"
+            ),
             models.CheckConstraint(name="amount_positive", condition=models.Q(amount__gt=0)),
             models.CheckConstraint(
                 name="only_resolutions_name_a_pending",
@@ -89,3 +110,151 @@ class Transfer(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.code} {self.ref}: {self.amount}"
+
+
+class Purchase(models.Model):
+    """Credit that somebody buys, from before the checkout until it is paid or given up."""
+
+    class State(models.TextChoices):
+        OPEN = "open"
+        # Paid by a method that takes days; the money is not there yet.
+        PROCESSING = "processing"
+        PAID = "paid"
+        EXPIRED = "expired"
+        FAILED = "failed"
+        # Stripe was paid something else than we asked for: an operator has to look.
+        MISMATCHED = "mismatched"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, related_name="purchases", db_index=False
+    )
+    # Micro-dollars, whole cents.
+    amount = models.BigIntegerField()
+    # What was given on top: paid once per account, taken back with the first reversal.
+    bonus = models.BigIntegerField(default=0, db_default=0)
+    bonus_taken = models.BooleanField(default=False, db_default=False)
+    # How often the bonus changed hands since; names these transfers.
+    bonus_moves = models.IntegerField(default=0, db_default=0)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.OPEN)
+    note = models.CharField(max_length=300, default="", db_default="")
+    session = models.CharField(max_length=255, null=True, unique=True)
+    url = models.TextField(default="", db_default="")
+    intent = models.CharField(max_length=255, null=True, unique=True)
+    receipt_url = models.TextField(default="", db_default="")
+    created_at = models.DateTimeField(db_default=Now())
+    paid_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["owner", "-created_at", "-id"], name="purchase_by_owner"),
+            models.Index(
+                fields=["created_at"],
+                condition=models.Q(state__in=["open", "processing", "mismatched"]),
+                name="purchase_unsettled",
+            ),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                name="purchase_of_whole_cents",
+                condition=models.Q(amount__gt=0, bonus__gte=0)
+                & models.Q(amount=models.F("amount") / 10_000 * 10_000),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.id}: {self.amount} {self.state}"
+
+
+class Reversal(models.Model):
+    """Money that goes back to who paid: a refund, or a dispute. Its stage only ever rises."""
+
+    class Kind(models.TextChoices):
+        REFUND = "refund"
+        DISPUTE = "dispute"
+
+    class Stage(models.IntegerChoices):
+        # A dispute that has taken nothing yet.
+        SEEN = 0
+        # The credit is taken from the account, or is its debt.
+        TAKEN = 1
+        # It never went, or came back: a refund that failed, a dispute that was won.
+        UNDONE = 2
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    purchase = models.ForeignKey(Purchase, models.PROTECT, related_name="reversals")
+    kind = models.CharField(max_length=10, choices=Kind.choices)
+    # Micro-dollars, without the bonus.
+    amount = models.BigIntegerField()
+    stage = models.SmallIntegerField(choices=Stage.choices, default=Stage.SEEN)
+    # Stripe's refund or dispute. Null: our own refund that Stripe has not confirmed yet.
+    stripe_id = models.CharField(max_length=255, null=True, unique=True)
+    note = models.CharField(max_length=200, default="", db_default="")
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["created_at"],
+                condition=models.Q(stripe_id__isnull=True, stage=1),
+                name="reversal_unsent",
+            ),
+        ]
+        constraints = [
+            models.CheckConstraint(name="reversal_positive", condition=models.Q(amount__gt=0)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.stripe_id or self.id}: {self.amount}"
+
+
+class Freeze(models.Model):
+    """Why an account may not spend. It may again once no freeze of it is in force."""
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="freezes")
+    # "dispute:dp_…", or "operator:<uuid>".
+    cause = models.CharField(max_length=300, unique=True)
+    reason = models.CharField(max_length=200)
+    created_at = models.DateTimeField(db_default=Now())
+    lifted_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return self.cause
+
+
+class StripeEvent(models.Model):
+    """An event of Stripe's that was acted on, written with what it caused."""
+
+    id = models.CharField(max_length=255, primary_key=True)
+    type = models.CharField(max_length=100)
+    handled_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.id}"
+
+
+class RedeemCode(models.Model):
+    """Credit for whoever knows the code: once per account, `uses_max` times in all."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    # HMAC-SHA256 of the code: a stolen table redeems nothing.
+    digest = models.BinaryField(max_length=32, unique=True)
+    last_four = models.CharField(max_length=4)
+    amount = models.BigIntegerField()
+    uses_max = models.IntegerField(default=1)
+    uses = models.IntegerField(default=0, db_default=0)
+    note = models.CharField(max_length=200, default="", db_default="")
+    expires_at = models.DateTimeField(null=True)
+    revoked_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="code_is_not_overused",
+                condition=models.Q(amount__gt=0, uses__gte=0, uses__lte=models.F("uses_max")),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"…{self.last_four}"

@@ -1,4 +1,4 @@
-"""One hop from the event loop to a small shared pool of threads that may block on PostgreSQL."""
+"""Hops from the event loop to threads that may block: one pool for PostgreSQL, one for Stripe."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,16 +13,26 @@ T = TypeVar("T")
 
 # As many as the connection pool has connections: a thread without one would only wait.
 threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="hop")
+# For calls to other people's servers: however slow they are, nobody else waits for them.
+outbound = ThreadPoolExecutor(max_workers=4, thread_name_prefix="hop-out")
 
 
 async def hop(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run `function` in a thread; its database connection goes back to the pool at the end."""
+    return await run_in(threads, lambda: function(*args, **kwargs))
 
+
+async def hop_out(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """`hop` for what asks somebody else's server."""
+    return await run_in(outbound, lambda: function(*args, **kwargs))
+
+
+async def run_in(pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
     def run() -> T:
         try:
-            return function(*args, **kwargs)
+            return work()
         finally:
             connection.close()
 
     # With the context, as log lines name the request in it.
-    return await asyncio.get_running_loop().run_in_executor(threads, copy_context().run, run)
+    return await asyncio.get_running_loop().run_in_executor(pool, copy_context().run, run)

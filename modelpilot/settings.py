@@ -122,6 +122,19 @@ CACHE = DATA / "cache"
 NODE = env("MODELPILOT_NODE") or os.uname().nodename
 # Memory that pods may use together, in MB; 0 means three quarters of the machine's.
 NODE_MEMORY_MB = env_int("MODELPILOT_NODE_MEMORY_MB", 0)
+# The GPUs that pods may have; set to nothing, none.
+VISIBLE_GPUS = env("CUDA_VISIBLE_DEVICES", "all")
+
+# Buying credit: off without a secret key; its webhook is closed without a secret of its own.
+STRIPE_SECRET_KEY = env("STRIPE_SECRET_KEY")
+# The one in use and, while it is being changed, the one before.
+STRIPE_WEBHOOK_SECRETS = [
+    secret
+    for secret in (env("STRIPE_WEBHOOK_SECRET"), env("STRIPE_WEBHOOK_SECRET_PREVIOUS"))
+    if secret
+]
+# Another address than Stripe's own: the tests' stand-in.
+STRIPE_API_BASE = env("STRIPE_API_BASE")
 
 # Jobs: how long a pod owns a claimed job without renewing it, and how often it is tried.
 LEASE_S = 30
@@ -145,12 +158,26 @@ CHILD_ENVIRONMENT = {
     "DATABASE_URL": DATABASE_URL,
     "REDIS_URL": REDIS_URL,
 }
-SECRETS = ("MODELPILOT_SECRET_KEY",)
-POD_ENVIRONMENT = {
-    name: value
-    for name, value in CHILD_ENVIRONMENT.items()
-    if name.removesuffix("_FILE") not in SECRETS
-} | {
+STRIPE_NAMES = (
+    "STRIPE_SECRET_KEY",
+    "STRIPE_WEBHOOK_SECRET",
+    "STRIPE_WEBHOOK_SECRET_PREVIOUS",
+    "STRIPE_API_BASE",
+)
+
+
+def without(environment: dict[str, str], *names: str) -> dict[str, str]:
+    """An environment in which these variables, also as files, are not set."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.removesuffix("_FILE") not in names
+    }
+
+
+# The node starts pods and takes no money.
+NODE_ENVIRONMENT = without(CHILD_ENVIRONMENT, *STRIPE_NAMES)
+POD_ENVIRONMENT = without(NODE_ENVIRONMENT, "MODELPILOT_SECRET_KEY") | {
     "MODELPILOT_ROLE": "pod",
     # OpenMP's threads that spin while they wait take the cores from everyone: eight pictures
     # beside a busy neighbour took 16 s with it, and 1.6 s without.
@@ -272,6 +299,8 @@ LOGGING = {
         "phonemizer": {"level": "ERROR"},
         # Without the handlers that it gives itself: one format for all lines.
         "uvicorn": {"level": "WARNING", "handlers": [], "propagate": True},
+        # It tells every call, with the ids of sessions that open a page.
+        "stripe": {"level": "WARNING"},
         # Each 404 has its line already.
         "django.request": {"level": "ERROR"},
     },

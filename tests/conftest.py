@@ -12,6 +12,12 @@ __all__ = ["system"]
 
 
 @pytest.fixture
+def full(request: pytest.FixtureRequest) -> bool:
+    """Whether tests that can take any time take what they need (`--full`)."""
+    return bool(request.config.getoption("--full"))
+
+
+@pytest.fixture
 def books(db: None) -> None:
     """The system's accounts, which a test with real transactions empties with all else."""
     ledger.open_system_accounts()

@@ -35,6 +35,14 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 SERVERS = embedded.Servers(DATA, durable=False)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--full",
+        action="store_true",
+        help="histories and orders of the money tests in full number: minutes, not seconds",
+    )
+
+
 def pytest_sessionstart(session: pytest.Session) -> None:
     if not session.config.option.collectonly:
         SERVERS.start()

@@ -1,6 +1,7 @@
 """Deployments: what is served, for accounts that may deploy; and their health, for all."""
 
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -9,12 +10,13 @@ from ninja import Query, Router
 
 from modelpilot.api.auth import Key, require_deployer
 from modelpilot.api.health import valkey_answers
-from modelpilot.api.schemas import DeployBody
+from modelpilot.api.schemas import DeployBody, DeploymentChange
 from modelpilot.errors import ApiError
-from modelpilot.fleet import deployments
+from modelpilot.fleet import deployments, overview
 from modelpilot.fleet.catalog import cards
 from modelpilot.fleet.deployments import Serving
 from modelpilot.fleet.models import Deployment
+from modelpilot.fleet.overview import DeploymentView
 from modelpilot.hop import hop
 from modelpilot.jobs.models import Job
 
@@ -25,10 +27,41 @@ health_router = Router(tags=["Deployments"])
 
 @router.get("/deployments", auth=Key("read"), summary="List deployments")
 async def list_deployments(request: HttpRequest) -> HttpResponseBase:
-    """What is deployed, and how its pods are."""
+    """What is deployed: its pods, its queue, what was measured, and how long a job takes now."""
     require_deployer(request)
-    serving = await hop(deployments.all_serving)
-    return JsonResponse({"object": "list", "data": [deployment_body(each) for each in serving]})
+    found = await hop(overview.all_deployments)
+    return JsonResponse({"object": "list", "data": [deployment_body(each) for each in found]})
+
+
+@router.get("/devices", auth=Key("read"), summary="List devices")
+async def list_devices(request: HttpRequest) -> HttpResponseBase:
+    """The CPUs and GPUs of all machines: memory in MB, and the pods that sit there."""
+    require_deployer(request)
+    found = await hop(overview.all_devices)
+    data = [{"object": "device", **asdict(each)} for each in found]
+    return JsonResponse({"object": "list", "data": data})
+
+
+@router.get("/deployments/{deployment_id}", auth=Key("read"), summary="Get a deployment")
+async def get_deployment(request: HttpRequest, deployment_id: str) -> HttpResponseBase:
+    """One deployment, as the list has it."""
+    require_deployer(request)
+    return JsonResponse(await hop(lambda: body_of(find(deployment_id))))
+
+
+@router.patch("/deployments/{deployment_id}", auth=Key("read"), summary="Change a deployment")
+async def change_deployment(
+    request: HttpRequest, deployment_id: str, body: DeploymentChange
+) -> HttpResponseBase:
+    """Pin it (one pod stays loaded), set its most pods, or its idle time (null: the default)."""
+    require_deployer(request)
+
+    def change() -> dict[str, Any]:
+        return body_of(
+            deployments.change(find(deployment_id), **body.model_dump(exclude_unset=True))
+        )
+
+    return JsonResponse(await hop(change))
 
 
 @router.post("/deployments", auth=Key("read"), summary="Deploy a model")
@@ -45,7 +78,7 @@ async def create_deployment(request: HttpRequest, body: DeployBody) -> HttpRespo
         )
 
     def deploy() -> dict[str, Any]:
-        return deployment_body(serving_of(deployments.deploy(card)))
+        return body_of(deployments.deploy(card))
 
     return JsonResponse(await hop(deploy), status=201)
 
@@ -65,7 +98,11 @@ async def stop_deployment(request: HttpRequest, deployment_id: str) -> HttpRespo
 
 
 def change(deployment_id: str, verb: Any) -> dict[str, Any]:
-    return deployment_body(serving_of(verb(find(deployment_id))))
+    return body_of(verb(find(deployment_id)))
+
+
+def body_of(deployment: Deployment) -> dict[str, Any]:
+    return deployment_body(overview.one(deployment))
 
 
 def find(deployment_id: str) -> Deployment:
@@ -83,19 +120,37 @@ def serving_of(deployment: Deployment) -> Serving:
     return serving
 
 
-def deployment_body(serving: Serving) -> dict[str, Any]:
+def deployment_body(seen: DeploymentView) -> dict[str, Any]:
+    """Times in seconds; `estimated_time_ms` is for a job that came now, until its end."""
     return {
-        "id": serving.id,
+        "id": seen.id,
         "object": "deployment",
-        "model": serving.model,
-        "status": "running" if serving.running else "stopped",
-        "phase": serving.phase or "cold",
-        "progress": serving.progress,
-        "pods": serving.pods,
-        "load_seconds": serving.load_seconds,
-        "run_seconds": serving.run_seconds,
-        "error": serving.error or None,
+        "model": seen.model,
+        "status": "running" if seen.running else "stopped",
+        "phase": seen.phase,
+        "progress": seen.progress,
+        "pinned": seen.pinned,
+        "replicas": seen.replicas,
+        "idle_seconds": seen.idle_seconds,
+        "pods": [
+            {**asdict(pod), "uptime_seconds": round(pod.uptime_seconds, 1)} for pod in seen.pods
+        ],
+        "queue": {
+            "queued": seen.queued,
+            "running": sum(pod.busy for pod in seen.pods),
+            "oldest_seconds": round(seen.waited_s, 1),
+        },
+        "load_seconds": rounded(seen.load_seconds),
+        "run_seconds": rounded(seen.run_seconds),
+        "run_p50_seconds": rounded(seen.run_p50),
+        "run_p90_seconds": rounded(seen.run_p90),
+        "estimated_time_ms": None if seen.wait_s is None else round(seen.wait_s * 1000),
+        "error": seen.error or None,
     }
+
+
+def rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
 
 
 @health_router.get(

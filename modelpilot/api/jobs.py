@@ -152,6 +152,7 @@ def job_body(request: HttpRequest, job: Job) -> dict[str, Any]:
         body["phase"] = outlook.phase
         body["queue_position"] = outlook.queue_position
         body["progress"] = outlook.progress
+        body["estimated_time_ms"] = outlook.estimated_time_ms
     return body
 
 

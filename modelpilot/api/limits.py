@@ -166,6 +166,22 @@ def tighter(one: Verdict, other: Verdict) -> Verdict:
     return min(one, other, key=lambda verdict: (verdict.allowed, verdict.remaining))
 
 
+async def check_tries(name: str, who: str, limit: int, period: int) -> None:
+    """Count one try of what could be guessed; ApiError 429 when `who` has had them all."""
+    loop = asyncio.get_running_loop()
+    if loop not in windows:
+        windows[loop] = Windows()
+    verdict = judge(name, limit, period, *await windows[loop].count(f"{name}:{who}", limit, period))
+    if not verdict.allowed:
+        raise ApiError(
+            429,
+            "rate_limit_exceeded",
+            f"You have tried {limit} times. Wait {verdict.reset_s} seconds before the next one.",
+            type="rate_limit_error",
+            headers={"Retry-After": str(verdict.reset_s)},
+        )
+
+
 TRUSTED = [ipaddress.ip_network(proxy, strict=False) for proxy in settings.TRUSTED_PROXIES]
 
 

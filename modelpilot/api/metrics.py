@@ -36,13 +36,18 @@ LIVE = " UNION ALL ".join(
     for state in ("queued", "running")
 )
 PODS = """
-SELECT deployment.model, pod.node_id, pod.phase, count(*), sum(pod.memory_mb), sum(pod.busy),
+SELECT deployment.model, pod.node_id, pod.phase, count(*), sum(pod.resident_mb), sum(pod.busy),
        sum(pod.slots)
 FROM fleet_pod pod JOIN fleet_deployment deployment ON deployment.id = pod.deployment_id
 GROUP BY 1, 2, 3
 """
 NODES = """
-SELECT name, memory_mb, EXTRACT(EPOCH FROM now() - heartbeat_at)::float8 FROM fleet_node
+SELECT name, EXTRACT(EPOCH FROM now() - heartbeat_at)::float8 FROM fleet_node
+"""
+DEVICES = """
+SELECT node.name, device.id, device.memory_mb, device.free_mb
+FROM fleet_node node
+CROSS JOIN jsonb_to_recordset(node.devices) AS device (id text, memory_mb bigint, free_mb bigint)
 """
 # Whoever came through a proxy is not the machine itself.
 FORWARDED = ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via")
@@ -108,7 +113,9 @@ class Everything(Collector):
 
 def from_database() -> list[Metric]:
     with connection.cursor() as cursor:
-        live, pods, nodes = (rows(cursor, statement) for statement in (LIVE, PODS, NODES))
+        live, pods, nodes, devices = (
+            rows(cursor, statement) for statement in (LIVE, PODS, NODES, DEVICES)
+        )
     jobs = gauge("modelpilot_jobs", "Jobs that wait or run.", "model", "state")
     held = gauge("modelpilot_held_usd", "Money that waiting and running jobs hold.", "model")
     oldest = gauge("modelpilot_oldest_job_seconds", "Age of the oldest.", "model", "state")
@@ -119,7 +126,7 @@ def from_database() -> list[Metric]:
         holds[model] = holds.get(model, 0) + amount
     for model, amount in holds.items():
         held.add_metric([model], amount / 1e6)
-    labels = ("model", "node", "phase")
+    labels: tuple[str, ...] = ("model", "node", "phase")
     by_phase = gauge("modelpilot_pods", "Pods by phase.", *labels)
     memory = gauge("modelpilot_pod_memory_bytes", "Resident memory of pods.", *labels)
     busy = gauge("modelpilot_pod_slots_busy", "Jobs that pods work on.", *labels)
@@ -132,12 +139,16 @@ def from_database() -> list[Metric]:
             (slots, room),
         ):
             family.add_metric([model, node, phase], value)
-    budget = gauge("modelpilot_node_memory_bytes", "Memory that pods may use.", "node")
     silence = gauge("modelpilot_node_silence_seconds", "Since a node was heard of.", "node")
-    for node, megabytes, seconds in nodes:
-        budget.add_metric([node], megabytes * 1_000_000)
+    for node, seconds in nodes:
         silence.add_metric([node], seconds)
-    return [jobs, held, oldest, by_phase, memory, busy, slots, budget, silence]
+    labels = ("node", "device")
+    budget = gauge("modelpilot_device_memory_bytes", "Memory that pods may use.", *labels)
+    unused = gauge("modelpilot_device_free_bytes", "Memory that nobody uses now.", *labels)
+    for node, device, megabytes, free in devices:
+        budget.add_metric([node, device], megabytes * 1_000_000)
+        unused.add_metric([node, device], free * 1_000_000)
+    return [jobs, held, oldest, by_phase, memory, busy, slots, silence, budget, unused]
 
 
 def rows(cursor: Any, statement: str) -> list[tuple[Any, ...]]:

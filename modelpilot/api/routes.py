@@ -6,6 +6,7 @@ from ninja import NinjaAPI
 from modelpilot.api import (
     account,
     audio,
+    billing,
     chat,
     deployments,
     envelope,
@@ -64,6 +65,7 @@ for router in (
     account.router,
     usage.router,
     quote.router,
+    billing.router,
     deployments.router,
     webhooks.router,
 ):
@@ -71,6 +73,7 @@ for router in (
 original.add_router("", deployments.health_router)
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("api/v1/billing/stripe/webhook", billing.stripe_webhook),
     path("api/v1/", api.urls),
     path("v1/", openai.urls),
     path("api/", original.urls),

@@ -13,6 +13,8 @@ from modelpilot.jobs import outbound
 
 MODEL_NAME_LENGTH = 100
 SEED = 2**63 - 1
+MAX_REPLICAS = 64
+MAX_IDLE_SECONDS = 30 * 86_400
 
 
 def no_bool(value: Any) -> Any:
@@ -258,6 +260,35 @@ class QuoteBody(Native):
 
 class DeployBody(Native):
     model: ModelName
+
+
+class DeploymentChange(Native):
+    """What is left out stays as it is; `idle_seconds: null` means the setting's."""
+
+    pinned: bool = False
+    replicas: Annotated[Whole, Field(ge=1, le=MAX_REPLICAS)] = 1
+    idle_seconds: Annotated[Whole, Field(ge=0, le=MAX_IDLE_SECONDS)] | None = None
+
+
+# Billing
+
+
+def whole_cents(value: float) -> float:
+    if round(value * 100) != round(value * 1_000_000) / 10_000:
+        raise ValueError("must be of whole cents")
+    return value
+
+
+class CheckoutBody(Native):
+    # USD; the bounds are billing.purchases' own.
+    amount: Annotated[Number, Field(ge=5, le=10_000), AfterValidator(whole_cents)]
+
+    def micros(self) -> int:
+        return round(self.amount * 100) * 10_000
+
+
+class RedeemBody(Native):
+    code: Annotated[str, Field(min_length=1, max_length=60)]
 
 
 # Webhooks

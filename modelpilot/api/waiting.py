@@ -9,11 +9,13 @@ from dataclasses import dataclass
 
 from django.http import HttpRequest
 
+from inference.types import Kind
 from modelpilot.errors import ApiError
-from modelpilot.fleet import deployments
+from modelpilot.fleet import deployments, eta, facts
 from modelpilot.fleet.catalog import cards
 from modelpilot.fleet.deployments import Serving
 from modelpilot.hop import hop
+from modelpilot.jobs import stream
 from modelpilot.jobs.cancel import cancel
 from modelpilot.jobs.follow import TICK, Subscription
 from modelpilot.jobs.models import Job
@@ -135,12 +137,18 @@ def outlook(job: Job) -> Outlook:
     serving = deployments.serving(job.model)
     if job.state == Job.State.QUEUED:
         place = position(job)
-        return Outlook(waiting_phase(serving), place, 0.0, estimate_ms(job.model, serving, place))
-    estimate = estimate_ms(job.model, serving, 1)
+        return Outlook(waiting_phase(serving), place, 0.0, queued_ms(serving, place))
+    usual_ms = run_seconds(job.model, serving) * 1000
     elapsed_ms = 0 if job.started_at is None else (time.time() - job.started_at.timestamp()) * 1000
-    # By the clock: the exact progress of engines that tell it is in the events.
-    progress = min(0.99, elapsed_ms / max(estimate, 1))
-    return Outlook("running", None, round(progress, 2), max(0, round(estimate - elapsed_ms)))
+    left_ms = max(usual_ms - elapsed_ms, usual_ms * eta.LATE)
+    if job.kind in (Kind.IMAGE, Kind.VIDEO):
+        # The engine counts its steps; its last one is not yet the end.
+        progress = min(0.99, stream.progress(job.id) or 0.0)
+        if progress:
+            left_ms = elapsed_ms * (1 - progress) / progress
+    else:
+        progress = min(0.99, elapsed_ms / max(usual_ms, 1))
+    return Outlook("running", None, round(progress, 2), round(left_ms))
 
 
 def waiting_phase(serving: Serving | None) -> str:
@@ -149,16 +157,14 @@ def waiting_phase(serving: Serving | None) -> str:
     return "queued" if serving.warm else serving.phase
 
 
-def estimate_ms(model: str, serving: Serving | None, place: int) -> int:
-    """The time for loading and this many runs: as measured here, else as the card reckons."""
+def queued_ms(serving: Serving | None, place: int) -> int:
+    """Until the job in that place has ended: as measured here, else as the card reckons."""
+    ahead = eta.outlook(serving.id, facts.gather()) if serving else None
+    return round(ahead.seconds(place) * 1000) if ahead else 0
+
+
+def run_seconds(model: str, serving: Serving | None) -> float:
+    if serving is not None and serving.run_seconds is not None:
+        return serving.run_seconds
     card = cards().find(model)
-    if card is None:
-        return 0
-    load, run = card.load_seconds, card.run_seconds
-    warm = False
-    if serving is not None:
-        load = load if serving.load_seconds is None else serving.load_seconds
-        run = run if serving.run_seconds is None else serving.run_seconds
-        warm = serving.warm
-    rounds = -(-place // card.slots)
-    return round(((0.0 if warm else load) + rounds * run) * 1000)
+    return card.run_seconds if card else 0.0

@@ -13,7 +13,7 @@ from inference.catalog import Card
 from inference.errors import InferenceError
 from modelpilot import prepared
 from modelpilot.errors import ApiError
-from modelpilot.fleet import machine
+from modelpilot.fleet import facts, machine
 from modelpilot.fleet.catalog import cards
 from modelpilot.fleet.models import Deployment
 
@@ -23,13 +23,19 @@ MAX_FAILURES = 3
 
 def obstacle(card: Card) -> str | None:
     """Why this machine can't serve the card as it is, as a sentence; None if it can."""
-    if reason := engines.installed(card) or machine.too_small_for(card):
+    if reason := engines.installed(card) or no_room_for(card):
         return reason
     try:
         weights.find(card, settings.MODELS, settings.CACHE)
     except InferenceError as error:
         return error.message
     return None
+
+
+def no_room_for(card: Card) -> str | None:
+    """Why no device has the memory, of this machine or of another that is alive."""
+    elsewhere = [device for _, device in facts.found_devices(facts.alive_nodes())]
+    return machine.too_small_for(card, [*machine.devices(), *elsewhere])
 
 
 def deploy_available() -> list[str]:
@@ -59,7 +65,7 @@ def deploy(card: Card) -> Deployment:
 
 def can_be_downloaded(card: Card) -> bool:
     """Whether only the weights are missing, and the hub has them and answers."""
-    if engines.installed(card) or machine.too_small_for(card):
+    if engines.installed(card) or no_room_for(card):
         return False
     return weights.reachable(card, settings.MODELS, settings.CACHE)
 
@@ -79,6 +85,15 @@ def stop(deployment: Deployment) -> Deployment:
     return deployment
 
 
+def change(deployment: Deployment, **fields: Any) -> Deployment:
+    """Set `pinned`, `replicas` and `idle_seconds`; the nodes follow within a second."""
+    for name, value in fields.items():
+        setattr(deployment, name, value)
+    if fields:
+        deployment.save(update_fields=list(fields))
+    return deployment
+
+
 @dataclass(frozen=True, slots=True)
 class Serving:
     """A deployment as a request meets it. `phase` is that of its most advanced pod."""
@@ -89,7 +104,6 @@ class Serving:
     phase: str | None
     progress: float | None
     pods: int
-    load_seconds: float | None
     run_seconds: float | None
     error: str
 
@@ -100,7 +114,7 @@ class Serving:
 
 SERVING = """
 SELECT deployment.id, deployment.model, deployment.desired = 'running', pod.phase, pod.progress,
-       COALESCE(pod.pods, 0), deployment.load_seconds, deployment.run_seconds, deployment.error
+       COALESCE(pod.pods, 0), deployment.run_seconds, deployment.error
 FROM fleet_deployment deployment
 LEFT JOIN LATERAL (
     SELECT phase, progress, count(*) OVER () AS pods FROM fleet_pod
@@ -129,8 +143,21 @@ def record_load(deployment_id: str, seconds: float) -> None:
     )
 
 
-def record_run(deployment_id: str, seconds: float) -> None:
-    Deployment.objects.filter(id=deployment_id).update(run_seconds=average("run_seconds", seconds))
+# The latest runs, and their average; newest first.
+RECORD_RUNS = """
+UPDATE fleet_deployment
+SET recent_runs = (%(runs)s::float8[] || recent_runs)[1:100],
+    run_seconds = COALESCE(run_seconds * 0.7 + %(mean)s::float8 * 0.3, %(mean)s::float8)
+WHERE id = %(deployment)s::text
+"""
+
+
+def record_runs(deployment_id: str, seconds: list[float]) -> None:
+    """Runs of a pod that succeeded, newest first."""
+    prepared.run(
+        RECORD_RUNS,
+        {"deployment": deployment_id, "runs": seconds, "mean": sum(seconds) / len(seconds)},
+    )
 
 
 def average(field: str, seconds: float) -> Any:

@@ -1,12 +1,57 @@
-"""What this machine has to run models on."""
+"""What this machine has to run models on: its CPU, and its NVIDIA GPUs if there are any.
 
+GPUs are found by NVML, the library that comes with NVIDIA's driver. Without a driver there is
+just the CPU, and nothing is said about it.
+"""
+
+import logging
+from collections.abc import Collection, Iterator
+from dataclasses import asdict, dataclass
 from functools import cache
+from typing import Any
 
 import psutil
+import pynvml
 from django.conf import settings
 
 from inference.catalog import Card
-from inference.types import Device
+from inference.types import Device as Computing
+
+log = logging.getLogger(__name__)
+
+CPU = "cpu"
+# A GPU's driver and each process's CUDA context need some that no card reckons with.
+GPU_RESERVE_MB = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One pool of memory, in MB: what it has, what pods may use together, what is free now.
+
+    `id` is "cpu", or the UUID by which CUDA_VISIBLE_DEVICES knows a GPU or a MIG instance.
+    """
+
+    id: str
+    kind: str
+    name: str
+    total_mb: int
+    memory_mb: int
+    free_mb: int
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def devices() -> list[Device]:
+    """The CPU, then the GPUs that CUDA_VISIBLE_DEVICES leaves us, in the driver's order."""
+    return [cpu(), *gpus()]
+
+
+def cpu() -> Device:
+    memory = psutil.virtual_memory()
+    return Device(
+        CPU, "cpu", "CPU", memory.total // 1_000_000, memory_mb(), memory.available // 1_000_000
+    )
 
 
 @cache
@@ -15,15 +60,106 @@ def memory_mb() -> int:
     return settings.NODE_MEMORY_MB or psutil.virtual_memory().total * 3 // 4 // 1_000_000
 
 
-def device() -> Device:
-    """Where a pod computes: on all cores, since pods are niced and everything else goes first."""
-    return Device("cpu", 0, psutil.cpu_count(logical=False) or 1)
+def gpus() -> list[Device]:
+    if not driver_answers():
+        return []
+    try:
+        return list(listed(settings.VISIBLE_GPUS))
+    except pynvml.NVMLError as error:
+        log.warning("The GPUs can't be listed: %s", error)
+        return []
 
 
-def too_small_for(card: Card) -> str | None:
-    """Why the card does not fit, as a sentence; None if it does."""
+@cache
+def driver_answers() -> bool:
+    """Whether there is a driver; asked once, and NVML stays open as long as the process."""
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return False
+    return True
+
+
+def listed(visible: str) -> Iterator[Device]:
+    for index in range(pynvml.nvmlDeviceGetCount()):
+        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+        names = {str(index), pynvml.nvmlDeviceGetUUID(handle)}
+        for part in instances(handle):
+            if allowed(visible, names | {pynvml.nvmlDeviceGetUUID(part)}):
+                yield from described(part)
+
+
+def instances(handle: Any) -> list[Any]:
+    """A GPU itself, or, when it is cut up by MIG, its instances: then only these compute."""
+    try:
+        mode, _ = pynvml.nvmlDeviceGetMigMode(handle)
+    except pynvml.NVMLError:  # most GPUs have no MIG
+        return [handle]
+    if mode != pynvml.NVML_DEVICE_MIG_ENABLE:
+        return [handle]
+    found = []
+    for index in range(pynvml.nvmlDeviceGetMaxMigDeviceCount(handle)):
+        try:
+            found.append(pynvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, index))
+        except pynvml.NVMLError_NotFound:
+            continue  # the numbers have gaps
+    return found
+
+
+def described(handle: Any) -> Iterator[Device]:
+    name = pynvml.nvmlDeviceGetName(handle)
+    try:
+        memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+    except pynvml.NVMLError as error:
+        warn_once(f"{name} is not used, as its memory is not known: {error}")
+        return
+    total, free = int(memory.total) // 1_000_000, int(memory.free) // 1_000_000
+    uuid = pynvml.nvmlDeviceGetUUID(handle)
+    yield Device(uuid, "cuda", name, total, max(0, total - GPU_RESERVE_MB), free)
+
+
+@cache
+def warn_once(text: str) -> None:
+    log.warning(text)
+
+
+def allowed(visible: str, names: Collection[str]) -> bool:
+    """Whether CUDA_VISIBLE_DEVICES ("all", or indices and (the start of) UUIDs) names it."""
+    if visible == "all":
+        return True
+    wanted = [item.strip() for item in visible.split(",")]
+    return any(
+        name == item or (item.startswith(("GPU-", "MIG-")) and name.startswith(item))
+        for name in names
+        for item in wanted
+    )
+
+
+def environment(device: str) -> dict[str, str]:
+    """What a pod on a device is told: it sees that GPU as its only one, or none."""
+    return {"CUDA_VISIBLE_DEVICES": "" if device == CPU else device}
+
+
+def computing(device: str) -> Computing:
+    """Where a pod computes: on all cores, since pods are niced and everything else goes first.
+
+    Its GPU is number 0: it sees no other.
+    """
+    threads = psutil.cpu_count(logical=False) or 1
+    return Computing("cpu" if device == CPU else "cuda", 0, threads)
+
+
+def too_small_for(card: Card, there: Collection[Device]) -> str | None:
+    """Why a card fits on none of these devices, as a sentence; None if it does."""
+    suited = [device for device in there if device.kind == card.device]
+    if not suited:
+        return f"It needs an NVIDIA GPU with {card.memory_mb} MB, and there is none here."
+    largest = max(suited, key=lambda device: device.memory_mb)
+    if card.memory_mb <= largest.memory_mb:
+        return None
     if card.device == "cuda":
-        return "It needs an NVIDIA GPU, and this version runs models on the CPU only."
-    if card.memory_mb > memory_mb():
-        return f"It needs {card.memory_mb} MB of memory; pods may use {memory_mb()} MB here."
-    return None
+        return (
+            f"It needs {card.memory_mb} MB on one GPU; the largest here, {largest.name}, has "
+            f"{largest.memory_mb} MB for pods."
+        )
+    return f"It needs {card.memory_mb} MB of memory; pods may use {largest.memory_mb} MB here."

@@ -2,6 +2,7 @@
 
 import uuid
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
 from django.utils.crypto import get_random_string
@@ -15,7 +16,8 @@ class Node(models.Model):
     """A machine that runs `manage.py node`."""
 
     name = models.CharField(primary_key=True, max_length=100)
-    memory_mb = models.IntegerField()
+    # As fleet.machine found them: [{"id", "kind", "name", "total_mb", "memory_mb", "free_mb"}].
+    devices = models.JSONField(default=list)
     heartbeat_at = models.DateTimeField(db_default=Now())
 
     def __str__(self) -> str:
@@ -34,15 +36,22 @@ class Deployment(models.Model):
     desired = models.CharField(max_length=10, choices=Desired.choices, default=Desired.RUNNING)
     # Seconds without work after which its pods stop; null means the setting's.
     idle_seconds = models.IntegerField(null=True)
+    # One pod stays loaded, work or not, and makes way for nobody.
     pinned = models.BooleanField(default=False)
+    # The most pods at once; more than one only while its queue is worth it.
+    replicas = models.IntegerField(default=1)
     created_at = models.DateTimeField(db_default=Now())
     # Moving averages of what was measured here, for estimates; null before the first.
     load_seconds = models.FloatField(null=True)
     run_seconds = models.FloatField(null=True)
+    # The latest runs that succeeded, newest first; a hundred at most.
+    recent_runs = ArrayField(models.FloatField(), default=list)
     # Loads that failed one after the other, the last reason, and when to try again.
     failures = models.IntegerField(default=0)
     error = models.TextField(default="")
     retry_at = models.DateTimeField(null=True)
+    # When a pod of it was last told to go: who has just been served waits from then on.
+    left_at = models.DateTimeField(null=True)
 
     def __str__(self) -> str:
         return f"{self.model} ({self.desired})"
@@ -61,16 +70,27 @@ class Pod(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
     deployment = models.ForeignKey(Deployment, models.CASCADE, related_name="pods")
     node = models.ForeignKey(Node, models.CASCADE, related_name="pods")
+    # "cpu" or a GPU's UUID.
+    device = models.CharField(max_length=100, default="cpu")
     phase = models.CharField(max_length=20, choices=Phase.choices, default=Phase.STARTING)
     # 0..1 of the download, while there is one.
     progress = models.FloatField(null=True)
+    # What its card reckons with, on its device; and what it has in the machine's memory.
     memory_mb = models.IntegerField()
+    resident_mb = models.IntegerField(default=0)
     slots = models.IntegerField(default=0)
     busy = models.IntegerField(default=0)
     created_at = models.DateTimeField(db_default=Now())
+    ready_at = models.DateTimeField(null=True)
     heartbeat_at = models.DateTimeField(db_default=Now())
     # When it last had something to do.
     active_at = models.DateTimeField(db_default=Now())
 
     def __str__(self) -> str:
         return f"{self.deployment_id}/{self.id} ({self.phase})"
+
+    @property
+    def loading_seconds(self) -> float:
+        """From its start to its loaded model, downloads included."""
+        assert self.ready_at is not None
+        return (self.ready_at - self.created_at).total_seconds()

@@ -14,10 +14,11 @@ from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from modelpilot.fleet import deployments, machine
+from modelpilot.fleet import deployments, facts, machine
 from modelpilot.fleet.catalog import cards
+from modelpilot.fleet.facts import SILENCE_S
 from modelpilot.fleet.models import Deployment, Node, Pod
-from modelpilot.fleet.plan import DeploymentFacts, NodeFacts, PodFacts, Start, Stop, plan
+from modelpilot.fleet.plan import Start, Stop, plan
 from modelpilot.fleet.pod import LOAD_FAILED
 from modelpilot.fleet.supervise import Child
 from modelpilot.jobs import rescue
@@ -26,9 +27,8 @@ from modelpilot.jobs.models import Job
 log = logging.getLogger(__name__)
 
 LOOK_S = 0.5
-# A node or pod that has not been heard of for this long is dead.
-SILENCE_S = 30
-# How long a pod may take to drain before it is killed.
+# How long a pod may take to drain before it is killed, when this node itself stops. One that
+# makes way for others may finish what it runs, and has this long beyond its card's deadline.
 GRACE_S = 30.0
 
 
@@ -56,37 +56,47 @@ class NodeRunner:
 
     def look(self) -> None:
         """One round: what has died, what is overdue, what to start and stop."""
-        Node.objects.update_or_create(
-            name=self.name, defaults={"memory_mb": machine.memory_mb(), "heartbeat_at": Now()}
-        )
         self.reap()
+        # After the dead were buried: what they held is free.
+        found = [device.as_json() for device in machine.devices()]
+        Node.objects.update_or_create(
+            name=self.name, defaults={"devices": found, "heartbeat_at": Now()}
+        )
         self.kill_overdue()
         self.forget_strangers()
         self.refuse_hopeless()
-        for action in plan(node_facts(), deployment_facts(), pod_facts(), timezone.now()):
+        for action in plan(*facts.gather().args):
             if isinstance(action, Stop) and action.pod in self.children:
                 self.stop(action.pod, action.reason)
             elif isinstance(action, Start) and action.node == self.name:
-                self.start(action.deployment)
+                self.start(action.deployment, action.device)
 
-    def start(self, deployment_id: str) -> None:
+    def start(self, deployment_id: str, device: str) -> None:
         deployment = Deployment.objects.get(id=deployment_id)
         card = cards().cards[deployment.model]
-        pod = Pod.objects.create(deployment=deployment, node_id=self.name, memory_mb=card.memory_mb)
-        log.info("Starting pod %s for %s.", pod.id, deployment.model)
+        pod = Pod.objects.create(
+            deployment=deployment, node_id=self.name, device=device, memory_mb=card.memory_mb
+        )
+        log.info("Starting pod %s for %s on %s.", pod.id, deployment.model, device)
         child = Child(
             f"pod {deployment.model}",
             [sys.executable, str(settings.BASE_DIR / "manage.py"), "pod", str(pod.id)],
-            env=settings.POD_ENVIRONMENT,
+            env={**settings.POD_ENVIRONMENT, **machine.environment(device)},
         )
         child.start()
         self.children[pod.id] = child
 
     def stop(self, pod: uuid.UUID, reason: str) -> None:
         log.info("Stopping %s: %s.", self.children[pod].name, reason)
-        Pod.objects.filter(id=pod).update(phase=Pod.Phase.DRAINING)
+        row = Pod.objects.select_related("deployment").get(id=pod)
+        # The row first: it tells the pod that it may take its time.
+        row.phase = Pod.Phase.DRAINING
+        row.save(update_fields=["phase"])
+        Deployment.objects.filter(id=row.deployment_id).update(left_at=Now())
         self.children[pod].terminate()
-        self.kill_at[pod] = time.monotonic() + GRACE_S
+        card = cards().cards.get(row.deployment.model)
+        patience = card.deadline_s if card and row.ready_at else 0
+        self.kill_at[pod] = time.monotonic() + patience + GRACE_S
 
     def reap(self) -> None:
         """Pods whose process has ended: their jobs go back, and a failed load is noted."""
@@ -108,7 +118,7 @@ class NodeRunner:
     def kill_overdue(self) -> None:
         silent = timezone.now() - timedelta(seconds=SILENCE_S)
         frozen = Pod.objects.filter(
-            id__in=list(self.children), phase=Pod.Phase.READY, heartbeat_at__lt=silent
+            id__in=list(self.children), ready_at__isnull=False, heartbeat_at__lt=silent
         )
         for pod in frozen:
             log.error("%s has not been heard of for %d s: killed.", pod, SILENCE_S)
@@ -175,48 +185,3 @@ def load_error(deployment: Deployment) -> dict[str, object]:
 
 def has_waiting() -> Exists:
     return Exists(Job.objects.filter(state=Job.State.QUEUED, model=OuterRef("model")))
-
-
-def node_facts() -> list[NodeFacts]:
-    heard = timezone.now() - timedelta(seconds=SILENCE_S)
-    alive = Node.objects.filter(heartbeat_at__gt=heard)
-    return [NodeFacts(node.name, node.memory_mb) for node in alive]
-
-
-def deployment_facts() -> list[DeploymentFacts]:
-    facts = []
-    for deployment in Deployment.objects.annotate(waiting=has_waiting()):
-        card = cards().cards.get(deployment.model)
-        if card is None:
-            continue  # the operator took the card out of the catalog
-        idle_seconds = deployment.idle_seconds
-        if idle_seconds is None:
-            idle_seconds = settings.IDLE_SECONDS
-        facts.append(
-            DeploymentFacts(
-                id=deployment.id,
-                memory_mb=card.memory_mb,
-                wanted=deployment.desired == Deployment.Desired.RUNNING,
-                waiting=int(deployment.waiting),
-                idle_seconds=idle_seconds,
-                pinned=deployment.pinned,
-                retry_at=deployment.retry_at,
-            )
-        )
-    return facts
-
-
-def pod_facts() -> list[PodFacts]:
-    return [
-        PodFacts(
-            id=pod.id,
-            deployment=pod.deployment_id,
-            node=pod.node_id,
-            memory_mb=pod.memory_mb,
-            busy=pod.busy,
-            draining=pod.phase == Pod.Phase.DRAINING,
-            loading=pod.phase not in (Pod.Phase.READY, Pod.Phase.DRAINING),
-            active_at=pod.active_at,
-        )
-        for pod in Pod.objects.all()
-    ]

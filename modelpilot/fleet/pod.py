@@ -13,8 +13,10 @@ import signal
 import threading
 import time
 import uuid
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 import psutil
@@ -59,30 +61,44 @@ class Pod:
         self.unwatched_since: dict[uuid.UUID, float] = {}
         self.draining = False
         self.parent = os.getppid()
-        self.run_seconds: float | None = None
+        # Runs that succeeded and are not recorded yet, newest first: in seconds.
+        self.measured: deque[float] = deque(maxlen=100)
+        self.active_at = time.monotonic()
         self.downloaded_at = time.monotonic()
+        self.downloading_s = 0.0
         self.engine: Engine
 
     # Starting
 
     def load(self) -> None:
         """Bring the weights and the engine up; raises InferenceError saying what is wrong."""
-        started = time.monotonic()
+        row = self.row.get()
         files = weights.fetch(self.card, settings.MODELS, settings.CACHE, self.downloaded)
         self.set(phase=PodRow.Phase.LOADING, progress=None)
-        self.engine = engines.load(self.card, files, machine.device())
+        self.engine = engines.load(self.card, files, machine.computing(row.device))
         self.slots = ThreadPoolExecutor(self.engine.slots, "slot")
-        seconds = time.monotonic() - started
-        deployments.record_load(self.deployment, seconds)
+        self.active_at = time.monotonic()
+        self.set(
+            phase=PodRow.Phase.READY,
+            slots=self.engine.slots,
+            resident_mb=resident_mb(),
+            active_at=Now(),
+            ready_at=Now(),
+        )
+        seconds = self.row.get().loading_seconds
+        # The next load needs no download.
+        deployments.record_load(self.deployment, seconds - self.downloading_s)
         counters.observe(counters.COLD_START, self.card.id, seconds=seconds)
-        self.set(phase=PodRow.Phase.READY, slots=self.engine.slots, active_at=Now())
         log.info("%s is ready after %.1f s, %d MB.", self.card.id, seconds, resident_mb())
 
     def downloaded(self, fraction: float) -> None:
         """Say how far the download is; the jobs that wait for it are not late meanwhile."""
+        if fraction == 1 and not self.downloading_s:
+            return  # all was here
         self.set(phase=PodRow.Phase.DOWNLOADING, progress=fraction)
         now = time.monotonic()
         lease.postpone_deadlines(self.card.id, now - self.downloaded_at)
+        self.downloading_s += now - self.downloaded_at
         self.downloaded_at = now
 
     def set(self, **fields: Any) -> None:
@@ -143,7 +159,9 @@ class Pod:
             with self.lock:
                 self.runs.pop(run.claim.id, None)
                 self.unwatched_since.pop(run.claim.id, None)
-            self.measure(time.monotonic() - run.started)
+            self.active_at = time.monotonic()
+            if run.succeeded:
+                self.measured.appendleft(self.active_at - run.started)
         self.drain_safely()
 
     def drain_safely(self) -> None:
@@ -154,9 +172,14 @@ class Pod:
         finally:
             connection.close()
 
-    def measure(self, seconds: float) -> None:
-        before = self.run_seconds
-        self.run_seconds = seconds if before is None else 0.9 * before + 0.1 * seconds
+    def record(self) -> None:
+        """Hand over how long the latest runs took."""
+        runs: deque[float] = deque()
+        with suppress(IndexError):
+            while True:
+                runs.appendleft(self.measured.pop())
+        if runs:
+            deployments.record_runs(self.deployment, list(runs))
 
     # Keeping
 
@@ -181,17 +204,19 @@ class Pod:
     def heartbeat(self) -> None:
         with self.lock:
             runs = dict(self.runs)
-        fields: dict[str, Any] = {"busy": len(runs), "memory_mb": resident_mb()}
-        if runs:
-            fields["active_at"] = Now()
-        if not self.row.update(heartbeat_at=Now(), **fields):
+        idle_s = 0.0 if runs else time.monotonic() - self.active_at
+        if not self.row.update(
+            heartbeat_at=Now(),
+            busy=len(runs),
+            resident_mb=resident_mb(),
+            active_at=Now() - timedelta(seconds=idle_s),
+        ):
             log.error("This pod's row is gone: it is believed dead and stops.")
             self.stop_all("lost")
             os.kill(os.getpid(), signal.SIGTERM)
         self.renew(runs)
         self.look_for_clients(runs)
-        if self.run_seconds is not None:
-            deployments.record_run(self.deployment, self.run_seconds)
+        self.record()
         self.drain()
 
     def renew(self, runs: dict[uuid.UUID, Run]) -> None:
@@ -261,21 +286,38 @@ class Pod:
                 os._exit(1)
 
     def wind_down(self) -> None:
-        """Claim nothing more, give running jobs DRAIN_S, hand the rest back."""
+        """Claim nothing more and let running jobs finish.
+
+        A pod that makes way for others takes as long as they need, up to their deadlines. If
+        the node itself stops, they have DRAIN_S, and the rest is handed back.
+        """
+        # Told once is enough; Celery would take a second time as hurry.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         self.draining = True
-        with suppress(DatabaseError, InterfaceError):
-            self.set(phase=PodRow.Phase.DRAINING)
+        patient = self.told_by_row()
         give_up = time.monotonic() + DRAIN_S
-        while self.runs and time.monotonic() < give_up:
+        while self.runs and (patient or time.monotonic() < give_up):
+            if patient and os.getppid() != self.parent:
+                patient, give_up = False, time.monotonic() + DRAIN_S
             time.sleep(0.05)
         self.stop_all("draining")
         self.slots.shutdown(wait=False, cancel_futures=True)
         self.publisher.stop()
         self.engine.close()
-        # The node does this too, but it may have died, and then we were told to stop.
         with suppress(DatabaseError, InterfaceError):
-            self.row.delete()
-            rescue.release_pod(self.id)
+            self.record()
+            # The node does this once our memory is free, unless it has died.
+            if os.getppid() != self.parent:
+                self.row.delete()
+                rescue.release_pod(self.id)
+
+    def told_by_row(self) -> bool:
+        """Whether the node wrote that this pod drains; else the row learns it from us."""
+        with suppress(DatabaseError, InterfaceError):
+            if self.row.filter(phase=PodRow.Phase.DRAINING).exists():
+                return True
+            self.set(phase=PodRow.Phase.DRAINING)
+        return False
 
 
 def resident_mb() -> int:

@@ -51,6 +51,7 @@ class Run:
         self.begun = claim.stream
         self.stopped: str | None = None
         self.stopped_at = 0.0
+        self.succeeded = False
 
     def stop(self, reason: str) -> None:
         """End the work at its next step: "cancelled", "cancel-after", "deadline", "lost" or
@@ -123,6 +124,7 @@ class Run:
             return
         data = {**result.data, "warnings": result.warnings}
         self.finish(Job.State.SUCCEEDED, charge=self.claim.price, result=data, outputs=outputs)
+        self.succeeded = True
 
     def explained(self, error: InferenceError) -> dict[str, Any]:
         """What the client is told: why its request can't be answered, but not why we failed."""

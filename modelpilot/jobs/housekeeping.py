@@ -4,7 +4,8 @@ import logging
 
 from django.conf import settings
 
-from billing import ledger
+from billing import ledger, payments
+from billing import reconcile as stripe_reconcile
 from modelpilot.celery import app
 from modelpilot.jobs import rescue as rescuer
 from modelpilot.jobs import sql, storage, webhooks
@@ -30,6 +31,11 @@ def expire() -> None:
 
 @app.task(name="reconcile")
 def reconcile() -> None:
+    try:
+        for problem in stripe_reconcile.run():
+            log.error("Stripe and the ledger differ: %s", problem)
+    except (payments.Unavailable, payments.Refused) as error:
+        log.warning("Stripe can't be asked: %s", error)
     for problem in problems():
         log.error("The books do not prove: %s", problem)
 

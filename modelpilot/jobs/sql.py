@@ -53,7 +53,7 @@ WITH room AS (
            now() + make_interval(secs => %(cancel_after_s)s::float8), %(price)s::bigint, 0,
            (SELECT id FROM hold), %(webhook)s::text
     WHERE (SELECT lacking FROM room) IS NULL
-      AND (%(price)s::bigint = 0 OR EXISTS (SELECT 1 FROM hold))
+      AND (({billing.ADMITTED_FREE}) OR EXISTS (SELECT 1 FROM hold))
     RETURNING id
 )
 SELECT (SELECT id FROM job), (SELECT lacking FROM room)

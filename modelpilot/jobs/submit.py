@@ -58,8 +58,8 @@ def submit(order: Order) -> uuid.UUID:
 
     Returns the job's id: `order.id`, or that of the earlier job under the same
     idempotency key. Raises ApiError 402 `max_cost_exceeded` and `insufficient_quota`,
-    422 `idempotency_key_reused` and 429 `rate_limit_exceeded` where as many jobs are under
-    way as may be; then nothing was written.
+    403 `account_frozen`, 422 `idempotency_key_reused` and 429 `rate_limit_exceeded` where as
+    many jobs are under way as may be; then nothing was written.
     """
     if order.max_cost is not None and usd(order.price) > order.max_cost:
         # What was accepted at another price is still the answer to its idempotency key.
@@ -85,7 +85,7 @@ def submit(order: Order) -> uuid.UUID:
         if earlier := find_earlier(order):
             return earlier
         if not released_old_key(order):
-            raise too_many_jobs(order, lacking) if lacking else insufficient_quota(order)
+            raise too_many_jobs(order, lacking) if lacking else refusal(order)
 
 
 def admit(order: Order) -> tuple[bool, str | None]:
@@ -149,8 +149,21 @@ def released_old_key(order: Order) -> bool:
     return updated > 0
 
 
-def insufficient_quota(order: Order) -> ApiError:
-    available = ledger.balance(order.owner).available
+def refusal(order: Order) -> ApiError:
+    """Why the ledger admitted nothing."""
+    balance = ledger.balance(order.owner)
+    if balance.frozen:
+        return ApiError(
+            403,
+            "account_frozen",
+            "Your account is frozen, as after a disputed payment: nothing new can be started. "
+            "Ask the operator to look at it.",
+            type="permission_error",
+        )
+    return insufficient_quota(order, balance.available)
+
+
+def insufficient_quota(order: Order, available: int) -> ApiError:
     return ApiError(
         402,
         "insufficient_quota",

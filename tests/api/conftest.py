@@ -9,16 +9,33 @@ from pathlib import Path
 import pytest
 
 from tests.api.caller import Caller
+from tests.fake_stripe.account import StripeAccount
+from tests.fake_stripe.delivery import WEBHOOK_SECRET
+from tests.fake_stripe.server import KEY as STRIPE_KEY
+from tests.fake_stripe.server import serving
 from tests.system import CATALOG, ROOT, System, product
 
 NewCaller = Callable[..., Caller]
 
 
 @pytest.fixture(scope="session")
-def system() -> Iterator[System]:
+def stripe() -> Iterator[StripeAccount]:
+    """Where the product's customers pay."""
+    account = StripeAccount()
+    with serving(account):
+        yield account
+
+
+@pytest.fixture(scope="session")
+def system(stripe: StripeAccount) -> Iterator[System]:
     mine = Path(__file__).with_name("catalog.toml")
     with product(
-        MODELPILOT_CATALOG=f"{CATALOG},{mine}", MODELPILOT_WEBHOOK_HTTP_HOSTS="127.0.0.1"
+        MODELPILOT_CATALOG=f"{CATALOG},{mine}",
+        MODELPILOT_WEBHOOK_HTTP_HOSTS="127.0.0.1",
+        STRIPE_SECRET_KEY=STRIPE_KEY,
+        STRIPE_WEBHOOK_SECRET=WEBHOOK_SECRET,
+        STRIPE_WEBHOOK_SECRET_PREVIOUS="whsec_before",
+        STRIPE_API_BASE=stripe.pay_base,
     ) as system:
         make_tiny_pipelines(system.data / "models" / "tiny")
         yield system.start()
@@ -52,25 +69,27 @@ def charlie(system: System) -> Caller:
 def newcomer(system: System) -> NewCaller:
     """Makes callers that nobody else uses: for counting what they pay."""
     numbers = count(1)
-    # Most want a dollar and all permissions: many are made at once, as that takes a second.
-    ready: list[str] = []
+    # Most want a dollar or nothing, and all permissions: many are made at once, as that takes
+    # a second.
+    ready: dict[str, list[str]] = {"1": [], "0": []}
 
     def make(credit: str = "1", **options: str | bool) -> Caller:
-        if credit != "1" or options:
+        if credit not in ready or options:
             name = f"newcomer{next(numbers)}@example.com"
             return Caller(system.base_url, system.account(name, credit, **options))
-        if not ready:
-            ready.extend(many_accounts(system, [next(numbers) for _ in range(25)]))
-        return Caller(system.base_url, ready.pop())
+        if not ready[credit]:
+            chosen = [next(numbers) for _ in range(25)]
+            ready[credit].extend(many_accounts(system, chosen, credit))
+        return Caller(system.base_url, ready[credit].pop())
 
     return make
 
 
-def many_accounts(system: System, numbers: list[int]) -> list[str]:
+def many_accounts(system: System, numbers: list[int], credit: str) -> list[str]:
     program = (
         "from django.core.management import call_command\n"
         f"for number in {numbers}:\n"
-        "    call_command('account', f'newcomer{number}@example.com', '--credit=1')\n"
+        f"    call_command('account', f'newcomer{{number}}@example.com', '--credit={credit}')\n"
     )
     printed = system.manage("shell", "-v0", "-c", program)
     keys = [line for line in printed.splitlines() if line.startswith("mp_live_")]

@@ -75,7 +75,7 @@ def test_gauges_are_of_this_moment(system: System, newcomer: NewCaller) -> None:
     assert value(samples, "modelpilot_held_usd", model="echo-slow") >= 0.001
     assert value(samples, "modelpilot_pods", model="echo-slow", phase="ready") == 1
     assert value(samples, "modelpilot_pod_memory_bytes", model="echo-slow") > 10_000_000
-    assert value(samples, "modelpilot_node_memory_bytes") > 0
+    assert value(samples, "modelpilot_device_memory_bytes") > 0
     assert value(samples, "modelpilot_node_silence_seconds") < 10
 
 

@@ -4,14 +4,30 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from modelpilot.fleet.plan import DeploymentFacts, NodeFacts, PodFacts, Start, Stop, plan
+from modelpilot.fleet.plan import (
+    DeploymentFacts,
+    DeviceFacts,
+    PodFacts,
+    Start,
+    Stop,
+    plan,
+    starts_in,
+)
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-NODE = NodeFacts("here", 1000)
+NODE = DeviceFacts("here", "cpu", "cpu", 1000)
 
 
 def deployment(name: str, **fields: Any) -> DeploymentFacts:
-    facts = {"memory_mb": 400, "wanted": True, "waiting": 0, "idle_seconds": 60, "pinned": False}
+    facts = {
+        "memory_mb": 400,
+        "wanted": True,
+        "waiting": 0,
+        "idle_seconds": 60,
+        "pinned": False,
+        "load_seconds": 2.0,
+        "run_seconds": 1.0,
+    }
     return DeploymentFacts(name, **{**facts, **fields})
 
 
@@ -20,11 +36,13 @@ def pod(name: str, **fields: Any) -> PodFacts:
         "id": uuid.uuid4(),
         "deployment": name,
         "node": "here",
+        "device": "cpu",
         "memory_mb": 400,
         "busy": 0,
+        "slots": 1,
         "draining": False,
-        "loading": False,
         "active_at": NOW,
+        "ready_at": NOW,
     }
     return PodFacts(**{**facts, **fields})
 
@@ -34,15 +52,15 @@ def test_nothing_runs_without_work() -> None:
 
 
 def test_work_starts_a_pod() -> None:
-    assert plan([NODE], [deployment("a", waiting=1)], [], NOW) == [Start("a", "here")]
+    assert plan([NODE], [deployment("a", waiting=1)], [], NOW) == [Start("a", "here", "cpu")]
 
 
 def test_a_pinned_deployment_runs_without_work() -> None:
-    assert plan([NODE], [deployment("a", pinned=True)], [], NOW) == [Start("a", "here")]
+    assert plan([NODE], [deployment("a", pinned=True)], [], NOW) == [Start("a", "here", "cpu")]
 
 
 def test_one_pod_is_enough() -> None:
-    assert plan([NODE], [deployment("a", waiting=9)], [pod("a", loading=True)], NOW) == []
+    assert plan([NODE], [deployment("a", waiting=9)], [pod("a", ready_at=None)], NOW) == []
 
 
 def test_a_stopped_deployment_loses_its_pod_even_when_busy() -> None:
@@ -58,7 +76,7 @@ def test_an_idle_pod_stops() -> None:
 
 def test_a_pod_that_loads_or_works_or_is_pinned_is_not_idle() -> None:
     old = NOW - timedelta(hours=1)
-    for busy in (pod("a", active_at=old, busy=1), pod("a", active_at=old, loading=True)):
+    for busy in (pod("a", active_at=old, busy=1), pod("a", active_at=old, ready_at=None)):
         assert plan([NODE], [deployment("a")], [busy], NOW) == []
     assert plan([NODE], [deployment("a", pinned=True)], [pod("a", active_at=old)], NOW) == []
 
@@ -77,7 +95,7 @@ def test_the_start_waits_until_the_room_is_free() -> None:
     deployments = [deployment("a"), deployment("b"), deployment("c", waiting=1)]
 
     assert plan([NODE], deployments, [draining, other], NOW) == []
-    assert plan([NODE], deployments, [other], NOW) == [Start("c", "here")]
+    assert plan([NODE], deployments, [other], NOW) == [Start("c", "here", "cpu")]
 
 
 def test_a_busy_pod_is_never_evicted() -> None:
@@ -90,9 +108,145 @@ def test_a_busy_pod_is_never_evicted() -> None:
 def test_a_failed_load_is_not_tried_before_its_time() -> None:
     later = deployment("a", waiting=1, retry_at=NOW + timedelta(seconds=1))
     assert plan([NODE], [later], [], NOW) == []
-    assert plan([NODE], [later], [], NOW + timedelta(seconds=2)) == [Start("a", "here")]
+    assert plan([NODE], [later], [], NOW + timedelta(seconds=2)) == [Start("a", "here", "cpu")]
 
 
-def test_the_roomiest_node_is_chosen() -> None:
-    nodes = [NodeFacts("small", 500), NodeFacts("big", 5000)]
-    assert plan(nodes, [deployment("a", waiting=1)], [], NOW) == [Start("a", "big")]
+def test_the_roomiest_device_is_chosen() -> None:
+    devices = [gpu("0", 500), gpu("1", 5000)]
+    wish = deployment("a", waiting=1, device="cuda")
+    assert plan(devices, [wish], [], NOW) == [Start("a", "here", "1")]
+
+
+def test_a_gpu_is_for_those_that_need_one() -> None:
+    devices = [NODE, gpu("0", 400)]
+    wishes = [deployment("a", waiting=1), deployment("b", waiting=1, device="cuda")]
+    assert plan(devices, wishes, [], NOW) == [Start("a", "here", "cpu"), Start("b", "here", "0")]
+    assert plan([NODE], wishes, [], NOW) == [Start("a", "here", "cpu")]
+
+
+def gpu(number: str, memory_mb: int) -> DeviceFacts:
+    return DeviceFacts("here", number, "cuda", memory_mb)
+
+
+# Two always busy models that do not fit together
+
+BIG = {"memory_mb": 900, "load_seconds": 2.0}
+
+
+def busy(since_s: float, **fields: Any) -> PodFacts:
+    return pod("a", memory_mb=900, busy=1, ready_at=NOW - timedelta(seconds=since_s), **fields)
+
+
+def rivals(waited_s: float, **fields: Any) -> list[DeploymentFacts]:
+    return [
+        deployment("a", waiting=5, waited_s=1, **BIG, **fields),
+        deployment("b", waiting=5, waited_s=waited_s, **BIG),
+    ]
+
+
+def test_a_busy_pod_makes_way_for_one_that_has_waited_long() -> None:
+    running = busy(since_s=60)
+    assert plan([NODE], rivals(waited_s=11.9), [running], NOW) == []
+    assert plan([NODE], rivals(waited_s=12.1), [running], NOW) == [Stop(running.id, "room for b")]
+
+
+def test_but_not_before_it_has_served_a_while() -> None:
+    young, older = busy(since_s=9), busy(since_s=11)
+    assert plan([NODE], rivals(waited_s=300), [young], NOW) == []
+    assert plan([NODE], rivals(waited_s=300), [older], NOW) == [Stop(older.id, "room for b")]
+
+
+def test_and_never_when_it_is_pinned() -> None:
+    assert plan([NODE], rivals(waited_s=300, pinned=True), [busy(since_s=60)], NOW) == []
+
+
+def test_who_loads_long_serves_and_is_waited_for_longer() -> None:
+    slow = {"memory_mb": 900, "load_seconds": 20.0}
+    wishes = [deployment("a", waiting=1, **slow), deployment("b", waiting=1, waited_s=90, **slow)]
+    assert plan([NODE], wishes, [busy(since_s=59)], NOW) == []
+    wishes[1] = deployment("b", waiting=1, waited_s=119, **slow)
+    assert plan([NODE], wishes, [busy(since_s=300)], NOW) == []
+    wishes[1] = deployment("b", waiting=1, waited_s=121, **slow)
+    assert len(plan([NODE], wishes, [busy(since_s=61)], NOW)) == 1
+
+
+def test_nobody_moves_in_where_somebody_waits_for_the_last_pod_to_go() -> None:
+    draining = busy(since_s=60, draining=True)
+    wishes = [*rivals(waited_s=300), deployment("c", memory_mb=100, waiting=1)]
+    # 100 MB are free, but b needs 900 of the 1000; beside b, c fits.
+    assert plan([NODE], wishes, [draining], NOW) == [Start("c", "here", "cpu")]
+    wishes[2] = deployment("c", memory_mb=101, waiting=1)
+    assert plan([NODE], wishes, [draining], NOW) == []
+
+
+def test_nobody_moves_in_where_only_tenure_keeps_somebody_waiting() -> None:
+    pods = [
+        pod("a", busy=1, ready_at=NOW - timedelta(seconds=60)),
+        pod("b", busy=1, ready_at=NOW - timedelta(seconds=5)),
+    ]
+    wishes = [
+        deployment("a", waiting=1),
+        deployment("b", waiting=1),
+        deployment("c", waiting=1, waited_s=300, memory_mb=1000),
+        deployment("d", waiting=1, waited_s=1, memory_mb=200),
+    ]
+    assert plan([NODE], wishes, pods, NOW) == []
+    assert len(plan([NODE], wishes, pods, NOW + timedelta(seconds=5))) == 2
+    # While c is patient still, d may use what is free.
+    wishes[2] = deployment("c", waiting=1, waited_s=5, memory_mb=1000)
+    assert plan([NODE], wishes, pods, NOW) == [Start("d", "here", "cpu")]
+
+
+# Copies
+
+
+def test_a_second_copy_starts_when_the_queue_is_longer_than_its_load() -> None:
+    running = pod("a", busy=1)
+    for waiting, starts in ((2, []), (3, [Start("a", "here", "cpu")])):
+        wish = deployment("a", waiting=waiting, replicas=2)
+        assert plan([NODE], [wish], [running], NOW) == starts
+    assert plan([NODE], [deployment("a", waiting=9)], [running], NOW) == []
+
+
+def test_a_copy_evicts_nobody() -> None:
+    pods = [pod("a", busy=1), pod("b", active_at=NOW - timedelta(seconds=50))]
+    wishes = [deployment("a", waiting=9, replicas=2), deployment("b")]
+    assert plan([NODE], wishes, pods, NOW) == []
+
+
+def test_copies_go_to_devices_without_one() -> None:
+    devices = [gpu("0", 1000), gpu("1", 500)]
+    wish = deployment("a", waiting=9, replicas=2, device="cuda")
+    running = pod("a", busy=1, device="0")
+    assert plan(devices, [wish], [running], NOW) == [Start("a", "here", "1")]
+
+
+def test_what_is_beyond_replicas_goes_and_idle_ones_first() -> None:
+    working, idle = pod("a", busy=1), pod("a")
+    wish = deployment("a", waiting=1, replicas=1)
+    assert plan([NODE], [wish], [working, idle], NOW) == [Stop(idle.id, "more than 1 of it")]
+
+
+def test_the_last_pod_of_a_pinned_deployment_stays() -> None:
+    old = NOW - timedelta(hours=1)
+    pods = [pod("a", active_at=old), pod("a", active_at=old + timedelta(seconds=1))]
+    wish = deployment("a", pinned=True, replicas=2)
+    assert plan([NODE], [wish], pods, NOW) == [Stop(pods[0].id, "idle for 60 s")]
+
+
+# Guesses
+
+
+def test_when_a_pod_could_start() -> None:
+    def guess(*pods: PodFacts, waited_s: float = 0, **fields: Any) -> tuple[float, bool] | None:
+        wishes = [deployment("a", **BIG, **fields), deployment("b", waited_s=waited_s, **BIG)]
+        return starts_in([NODE], wishes, pods, NOW, "b")
+
+    assert guess() == (0, False)
+    assert guess(pod("a", memory_mb=900)) == (0, True)
+    # Half a run is left.
+    assert guess(busy(since_s=60)) == (0.5, True)
+    # 100 runs would take longer than b's patience of 12 s and the last run.
+    assert guess(busy(since_s=60), waiting=100) == (13, True)
+    assert guess(busy(since_s=60), waiting=100, waited_s=10) == (3, True)
+    assert guess(busy(since_s=60), pinned=True) is None

@@ -20,10 +20,10 @@ from django.utils import timezone
 
 from inference.errors import InferenceError
 from modelpilot import embedded
-from modelpilot.fleet import deployments
+from modelpilot.fleet import deployments, machine
 from modelpilot.fleet.catalog import cards
+from modelpilot.fleet.facts import SILENCE_S
 from modelpilot.fleet.models import Deployment, Node
-from modelpilot.fleet.node import SILENCE_S
 from modelpilot.jobs import valkey
 from modelpilot.jobs.housekeeping import problems
 from modelpilot.jobs.models import Job
@@ -72,6 +72,25 @@ def look_at_disk() -> Iterator[Finding]:
         yield fail(text, todo)
     else:
         yield warn(text, todo) if free < SCARCE_GB else ok(text)
+
+
+def look_at_devices() -> Iterator[Finding]:
+    """What this machine computes with. A machine without a GPU has nothing wrong with it."""
+    found = machine.devices()
+    for device in found:
+        yield ok(
+            f"{device.name}: pods may use {device.memory_mb} MB of {device.total_mb} MB, "
+            f"{device.free_mb} MB are free now."
+        )
+    if len(found) > 1:
+        return
+    if not machine.driver_answers():
+        yield ok("No driver of NVIDIA answers, so models run on the CPU only.")
+    else:
+        yield warn(
+            "NVIDIA's driver answers, but there is no GPU for pods.",
+            "Look at CUDA_VISIBLE_DEVICES, and at what `nvidia-smi -L` says.",
+        )
 
 
 def look_at_database() -> Iterator[Finding]:
@@ -218,7 +237,7 @@ def look_at_port() -> Iterator[Finding]:
         )
 
 
-ALWAYS = (look_at_settings, look_at_disk, look_at_port)
+ALWAYS = (look_at_settings, look_at_disk, look_at_devices, look_at_port)
 WITH_DATABASE = (
     look_at_database,
     look_at_migrations,

@@ -20,6 +20,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        self.devices = machine.devices()
         for card in cards().cards.values():
             if not options["table"]:
                 self.describe(card)
@@ -29,7 +30,7 @@ class Command(BaseCommand):
     def describe(self, card: Card) -> None:
         price = f"${usd(card.price_micros):g}"
         self.stdout.write(f"{card.id}  ({card.kind}, {card.engine}, {price} a {card.unit})")
-        obstacle = engines.installed(card) or machine.too_small_for(card)
+        obstacle = engines.installed(card) or machine.too_small_for(card, self.devices)
         self.stdout.write(f"  {obstacle or f'Fits: {card.memory_mb} MB.'}")
         for line in whereabouts(card):
             self.stdout.write(f"  {line}")

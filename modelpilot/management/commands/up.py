@@ -19,16 +19,19 @@ from types import FrameType
 from typing import Any
 from urllib.parse import urlsplit
 
+import kombu.exceptions
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connections
 from django.db.backends.postgresql.base import DatabaseWrapper
 
+from billing import payments
 from modelpilot import embedded
 from modelpilot.accounts.first_run import FirstRun, first_run
 from modelpilot.fleet.deployments import deploy_available
 from modelpilot.fleet.supervise import Child
+from modelpilot.jobs import housekeeping, valkey
 
 READY_S = 90.0
 # Longer than each of them needs by its own rules, so that it may end by itself.
@@ -38,7 +41,7 @@ WEB = (
     "--http httptools --lifespan off --timeout-graceful-shutdown 30 --log-level warning"
 ).split()
 HOUSEKEEPING = (
-    "-m celery --quiet -A modelpilot.celery worker -B -P threads -c 2 -Q housekeeping -l WARNING "
+    "-m celery --quiet -A modelpilot.celery worker -B -P threads -c 3 -Q housekeeping -l WARNING "
     "--without-gossip --without-mingle --without-heartbeat -n housekeeping@%h"
 ).split()
 
@@ -59,7 +62,12 @@ def children() -> list[Child]:
         ],
     }
     return [
-        Child(name, [sys.executable, *argv], env=settings.CHILD_ENVIRONMENT, cwd=settings.BASE_DIR)
+        Child(
+            name,
+            [sys.executable, *argv],
+            env=settings.NODE_ENVIRONMENT if name == "node" else settings.CHILD_ENVIRONMENT,
+            cwd=settings.BASE_DIR,
+        )
         for name, argv in arguments.items()
     ]
 
@@ -161,12 +169,21 @@ class Command(BaseCommand):
             call_command("migrate", verbosity=0, interactive=False)
             welcome = first_run()
             deploy_available()
+            self.reconcile_soon()
         except OperationalError as error:
             raise CommandError(f"The database does not answer: {error}") from None
         finally:
             leave_database()
         if welcome:
             self.welcome(welcome)
+
+    def reconcile_soon(self) -> None:
+        """What Stripe told nobody while we were down is asked for by the housekeeping."""
+        if payments.configured():
+            try:
+                housekeeping.reconcile.apply_async(expires=3600, retry=False)
+            except (*valkey.AWAY, kombu.exceptions.OperationalError) as error:
+                self.say(f"Stripe is asked in an hour only, for lack of a broker: {error}")
 
     def welcome(self, welcome: FirstRun) -> None:
         """The operator's key, shown once: on a terminal, or in a file only its owner reads."""

@@ -1,0 +1,180 @@
+"""The fleet as an operator wants to see it: deployments with pods and queues, and devices.
+
+What is read does not grow with the history: pods and nodes are few, live jobs are found by
+partial indexes, and runs are measured from the latest hundred.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from statistics import quantiles
+from uuid import UUID
+
+from django.conf import settings
+
+from modelpilot.fleet import eta, facts
+from modelpilot.fleet.facts import Facts
+from modelpilot.fleet.models import Deployment, Pod
+
+PHASES = [Pod.Phase.READY, Pod.Phase.LOADING, Pod.Phase.DOWNLOADING, Pod.Phase.STARTING]
+
+
+@dataclass(frozen=True, slots=True)
+class PodView:
+    """A pod; `memory_mb` is what it takes of its device, `busy` are the jobs that it runs."""
+
+    id: UUID
+    node: str
+    device: str
+    phase: str
+    progress: float | None
+    memory_mb: int
+    busy: int
+    slots: int
+    uptime_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentView:
+    """`phase` is that of its most advanced pod that stays, "cold" without one; `wait_s` is how
+    long a job that comes now will take until its end, None where nobody can tell."""
+
+    id: str
+    model: str
+    running: bool
+    phase: str
+    progress: float | None
+    pinned: bool
+    replicas: int
+    idle_seconds: int
+    pods: list[PodView]
+    queued: int
+    waited_s: float
+    load_seconds: float | None
+    run_seconds: float | None
+    run_p50: float | None
+    run_p90: float | None
+    wait_s: float | None
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceView:
+    """`memory_mb` is what pods may use together, `used_mb` what they take, `free_mb` what nobody
+    uses on the machine now."""
+
+    id: str
+    node: str
+    kind: str
+    name: str
+    total_mb: int
+    memory_mb: int
+    used_mb: int
+    free_mb: int
+    pods: list[UUID]
+
+
+def all_deployments() -> list[DeploymentView]:
+    found = list(Deployment.objects.order_by("model"))
+    return views(found) if found else []
+
+
+def one(deployment: Deployment) -> DeploymentView:
+    return views([deployment])[0]
+
+
+def views(deployments: Sequence[Deployment]) -> list[DeploymentView]:
+    now, queues = facts.gather(), facts.queues_now()
+    rows = list(Pod.objects.order_by("created_at"))
+    running = {pod.id: pod.busy for pod in now.pods}
+    return [
+        view(
+            deployment,
+            now,
+            queues.get(deployment.model, facts.Queue()),
+            [
+                pod_view(row, running.get(row.id, 0), now.now)
+                for row in rows
+                if row.deployment_id == deployment.id
+            ],
+        )
+        for deployment in deployments
+    ]
+
+
+def view(
+    deployment: Deployment, now: Facts, queue: facts.Queue, pods: list[PodView]
+) -> DeploymentView:
+    leading = min(
+        (pod for pod in pods if pod.phase in PHASES),
+        key=lambda pod: PHASES.index(Pod.Phase(pod.phase)),
+        default=None,
+    )
+    p50, p90 = spread(deployment.recent_runs)
+    ahead = eta.outlook(deployment.id, now)
+    idle = deployment.idle_seconds
+    return DeploymentView(
+        id=deployment.id,
+        model=deployment.model,
+        running=deployment.desired == Deployment.Desired.RUNNING,
+        phase=leading.phase if leading else "cold",
+        progress=leading.progress if leading else None,
+        pinned=deployment.pinned,
+        replicas=deployment.replicas,
+        idle_seconds=settings.IDLE_SECONDS if idle is None else idle,
+        pods=pods,
+        queued=queue.waiting,
+        waited_s=queue.waited_s,
+        load_seconds=deployment.load_seconds,
+        run_seconds=deployment.run_seconds,
+        run_p50=p50,
+        run_p90=p90,
+        wait_s=ahead.seconds(queue.waiting + 1) if ahead else None,
+        error=deployment.error,
+    )
+
+
+def pod_view(row: Pod, busy: int, now: datetime) -> PodView:
+    return PodView(
+        id=row.id,
+        node=row.node_id,
+        device=row.device,
+        phase=row.phase,
+        progress=row.progress,
+        memory_mb=facts.held_mb(row),
+        busy=busy,
+        slots=row.slots,
+        uptime_seconds=max(0.0, (now - row.created_at).total_seconds()),
+    )
+
+
+def spread(runs: list[float]) -> tuple[float | None, float | None]:
+    """Median and 90th percentile, in seconds; None without a run."""
+    if not runs:
+        return None, None
+    if len(runs) == 1:
+        return runs[0], runs[0]
+    tenths = quantiles(runs, n=10, method="inclusive")
+    return tenths[4], tenths[8]
+
+
+def all_devices() -> list[DeviceView]:
+    """Those of nodes that are alive."""
+    pods = list(Pod.objects.order_by("created_at"))
+    views = []
+    for node, device in facts.found_devices(facts.alive_nodes()):
+        here = [pod for pod in pods if (pod.node_id, pod.device) == (node, device.id)]
+        views.append(
+            DeviceView(
+                id=device.id,
+                node=node,
+                kind=device.kind,
+                name=device.name,
+                total_mb=device.total_mb,
+                memory_mb=facts.budget(node, device, pods),
+                used_mb=sum(facts.held_mb(pod) for pod in here),
+                free_mb=device.free_mb,
+                pods=[pod.id for pod in here],
+            )
+        )
+    return views

@@ -1,0 +1,83 @@
+"""The proof of the books names what is wrong with purchases, reversals, debts and freezes."""
+
+import pytest
+from django.db import connection
+
+from billing import codes, ledger, reversals
+from billing.money import micros
+from modelpilot.accounts.models import User
+from modelpilot.jobs import housekeeping
+from tests.billing.conftest import Buy
+from tests.billing.test_reversals import settle, spend
+from tests.cast import assert_books_prove
+from tests.fake_stripe.account import StripeAccount
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def eventful(charlie: User, alice: User, stripe: StripeAccount, bought: Buy) -> None:
+    """A bonus taken back, a refund, a dispute that became a debt, a code, a freeze."""
+    first, second = bought(charlie.id), bought(charlie.id)
+    reversals.refund(first.id, micros("4"))
+    spend(charlie, "15")
+    dispute = stripe.dispute(second.intent or "")
+    stripe.withdraw(dispute["id"])
+    settle(second)
+    codes.redeem(alice.id, codes.create(micros("5")))
+    assert ledger.balance(charlie.id).debt == micros("9")
+    assert_books_prove()
+
+
+def corrupt(statement: str) -> list[str]:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE billing_transfer DISABLE TRIGGER append_only")
+        cursor.execute(statement)
+        cursor.execute("ALTER TABLE billing_transfer ENABLE TRIGGER append_only")
+    return housekeeping.problems()
+
+
+@pytest.mark.parametrize(
+    ("code", "named"),
+    [
+        ("topup", "but 0 was credited"),
+        ("bonus", "has a bonus of 5000000, taken back, but 0 was given"),
+        ("bonus_taken", "but 5000000 was given and 0 taken back"),
+        ("refund", "refund"),
+        ("dispute_debt", "was taken"),
+        ("dispute", "was taken"),
+        ("code", "says 1 uses but the ledger 0"),
+        ("grant", "differs from its transfers"),
+        ("charge", "says it cost"),
+    ],
+)
+def test_a_deleted_transfer_is_named(eventful: None, code: str, named: str) -> None:
+    problems = corrupt(
+        f"DELETE FROM billing_transfer WHERE id = "
+        f"(SELECT max(id) FROM billing_transfer WHERE code = '{code}')"
+    )
+
+    assert any(named in problem for problem in problems), problems
+    assert any("differs from its transfers" in problem for problem in problems), problems
+
+
+CORRUPTIONS = {
+    "a purchase called unpaid": "UPDATE billing_purchase SET state = 'expired'",
+    "a purchase of another amount": "UPDATE billing_purchase SET amount = amount + 10000",
+    "somebody else's purchase": "UPDATE billing_purchase SET owner_id = (SELECT min(id) FROM "
+    "accounts_user WHERE email LIKE 'alice%')",
+    "a bonus called standing": "UPDATE billing_purchase SET bonus_taken = false",
+    "a refund called undone": "UPDATE billing_reversal SET stage = 2 WHERE kind = 'refund'",
+    "a dispute of another amount": "UPDATE billing_reversal SET amount = 1 WHERE kind = 'dispute'",
+    "a reversal forgotten": "DELETE FROM billing_reversal WHERE kind = 'dispute'",
+    "a freeze not in force": "UPDATE billing_account SET frozen = false",
+    "a freeze of nobody": "UPDATE billing_account SET frozen = true",
+    "a debt forgotten": "UPDATE billing_account SET debits_posted = credits_posted "
+    "WHERE code = 'user_debt'",
+    "a code used without credit": "UPDATE billing_redeemcode SET uses = 0",
+}
+
+
+@pytest.mark.parametrize("statement", CORRUPTIONS.values(), ids=CORRUPTIONS.keys())
+def test_a_planted_corruption_is_found(eventful: None, statement: str) -> None:
+    assert corrupt(statement) != []

@@ -1,0 +1,143 @@
+"""Buying credit: paid once is credited once, whoever hears of it how often."""
+
+import pytest
+
+from billing import ledger, payments, purchases
+from billing.models import Purchase, Transfer
+from billing.money import micros
+from modelpilot.accounts.models import User
+from tests.billing.conftest import BASE, Buy
+from tests.cast import assert_books_prove, at_once
+from tests.fake_stripe.account import StripeAccount
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def dollars(owner: User) -> float:
+    return ledger.balance(owner.id).balance / 1_000_000
+
+
+def test_the_first_purchase_earns_half_on_top(charlie: User, bought: Buy) -> None:
+    first, second = bought(charlie.id), bought(charlie.id, "20")
+
+    assert (first.state, first.bonus) == ("paid", micros("5"))
+    assert (second.state, second.bonus) == ("paid", 0)
+    assert first.receipt_url
+    assert dollars(charlie) == 35
+    assert_books_prove()
+
+
+def test_50_at_once_credit_once(charlie: User, bought: Buy) -> None:
+    purchase = bought(charlie.id, fulfil=False)
+    assert purchase.session is not None
+    session = purchase.session
+
+    outcomes = at_once(50, lambda _: purchases.fulfil(session))
+
+    assert all(isinstance(each, Purchase) and each.state == "paid" for each in outcomes)
+    assert Transfer.objects.filter(code="topup").count() == 1
+    assert dollars(charlie) == 15
+    assert_books_prove()
+
+
+def test_20_first_purchases_at_once_earn_one_bonus(charlie: User, bought: Buy) -> None:
+    sessions = [bought(charlie.id, fulfil=False).session or "" for _ in range(20)]
+
+    outcomes = at_once(20, lambda number: purchases.fulfil(sessions[number]))
+
+    assert all(isinstance(each, Purchase) for each in outcomes)
+    assert Transfer.objects.filter(code="bonus").count() == 1
+    assert dollars(charlie) == 205
+    assert_books_prove()
+
+
+def test_an_unpaid_session_credits_nothing(charlie: User, stripe: StripeAccount) -> None:
+    purchase = purchases.checkout(charlie.id, micros("10"), BASE)
+    assert purchase.session is not None
+
+    assert purchases.fulfil(purchase.session) == purchase
+    assert dollars(charlie) == 0
+    stripe.expire(purchase.session)
+    purchases.fulfil(purchase.session)
+
+    purchase.refresh_from_db()
+    assert purchase.state == "expired"
+    assert_books_prove()
+
+
+def test_slow_money_is_credited_when_it_comes(charlie: User, stripe: StripeAccount) -> None:
+    purchase = purchases.checkout(charlie.id, micros("10"), BASE)
+    session = purchase.session or ""
+    stripe.pay(session, delayed=True)
+
+    purchases.fulfil(session)
+    purchase.refresh_from_db()
+    assert (purchase.state, dollars(charlie)) == ("processing", 0)
+    stripe.arrive(session)
+    purchases.fulfil(session)
+
+    purchase.refresh_from_db()
+    assert (purchase.state, dollars(charlie)) == ("paid", 15)
+
+
+def test_slow_money_may_never_come(charlie: User, stripe: StripeAccount) -> None:
+    purchase = purchases.checkout(charlie.id, micros("10"), BASE)
+    stripe.pay(purchase.session or "", delayed=True)
+    stripe.bounce(purchase.session or "")
+
+    purchases.fulfil(purchase.session or "")
+
+    purchase.refresh_from_db()
+    assert (purchase.state, dollars(charlie)) == ("failed", 0)
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [{"amount_total": 100_000}, {"amount_total": 1}, {"currency": "jpy"}, {"livemode": True}],
+    ids=str,
+)
+def test_what_was_not_asked_for_credits_nothing(
+    charlie: User, stripe: StripeAccount, bought: Buy, lie: dict[str, object]
+) -> None:
+    purchase = bought(charlie.id, fulfil=False)
+    stripe.objects[purchase.session or ""].update(lie)
+
+    purchases.fulfil(purchase.session or "")
+
+    purchase.refresh_from_db()
+    assert (purchase.state, dollars(charlie)) == ("mismatched", 0)
+    assert purchase.note
+    assert_books_prove()
+
+
+def test_sessions_of_others_are_left_alone(
+    charlie: User, stripe: StripeAccount, bought: Buy
+) -> None:
+    purchase = bought(charlie.id, fulfil=False)
+    stripe.objects[purchase.session or ""]["metadata"] = {"order": "of another shop"}
+
+    assert purchases.fulfil(purchase.session or "") is None
+    assert dollars(charlie) == 0
+    with pytest.raises(payments.UnknownSession):
+        purchases.fulfil("cs_test_unknown")
+
+
+def test_a_lost_answer_makes_no_second_session(charlie: User, stripe: StripeAccount) -> None:
+    stripe.lose_answers = 1
+
+    purchase = purchases.checkout(charlie.id, micros("10"), BASE)
+
+    assert len(stripe.all("checkout.session")) == 1
+    assert purchase.session == stripe.all("checkout.session")[0]["id"]
+
+
+def test_without_stripe_the_row_stays_and_nothing_is_owed(
+    charlie: User, stripe: StripeAccount
+) -> None:
+    stripe.lose_requests = 10
+
+    with pytest.raises(payments.Unavailable):
+        purchases.checkout(charlie.id, micros("10"), BASE)
+
+    assert Purchase.objects.get().session is None
+    assert_books_prove()
