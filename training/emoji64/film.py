@@ -120,7 +120,9 @@ class Batches:
 
 
 def main() -> None:
-    options = parser(__doc__, WORK / "film", steps=2500, batch=5).parse_args()
+    arguments = parser(__doc__, WORK / "film", steps=4000, batch=5)
+    arguments.set_defaults(late=0.5)
+    options = arguments.parse_args()
     tokenizer = CLIPTokenizer.from_pretrained(WORK / "tokenizer")
     train(options, lambda: begun(tokenizer), lambda n, s: Batches(tokenizer, n, s))
 

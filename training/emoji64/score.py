@@ -116,7 +116,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?", default=WORK / "pipeline-image")
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--guidance", type=float, default=4.0)
+    parser.add_argument("--guidance", type=float, default=2.0)
     parser.add_argument("--sheet", type=Path, help="also write a sheet of pictures here")
     parser.add_argument("--brief", action="store_true", help="only the concepts on white")
     options = parser.parse_args()

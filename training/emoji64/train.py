@@ -129,6 +129,7 @@ def parser(
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--late", type=float, default=0.0, help="share of nearly pure noise")
     parser.add_argument("--folder", type=Path, default=folder)
     return parser
 
@@ -174,8 +175,7 @@ def train(
             group["lr"] = rate(done, options)
         latents, tokens = next(batches)
         noise = torch.randn_like(latents)
-        # Towards much noise: there the shape is decided.
-        when = (999.99 * torch.rand(len(latents)) ** 0.3).long()
+        when = times(len(latents), options.late)
         # Attention in its plain form: the fused one is slow backwards in bfloat16.
         with sdpa_kernel(SDPBackend.MATH), torch.autocast("cpu", torch.bfloat16):
             guess = net(scheduler.add_noise(latents, noise, when), when, tokens)
@@ -197,6 +197,17 @@ def train(
             saved = time.monotonic()
     save(state, net, ema, optimiser, done)
     print(f"stopped at step {done}", flush=True)
+
+
+def times(count: int, late: float) -> torch.Tensor:
+    """Noise levels to learn from, 0 to 999; a share `late` of them are of the last 25.
+
+    Mostly much noise: there it is decided what is drawn. The more values a thing has, the sooner
+    its noisy version gives it away, and the nearer to pure noise the caption has to be learned.
+    """
+    level = torch.rand(count) ** 0.3
+    level = torch.where(torch.rand(count) < late, 1 - 0.025 * torch.rand(count), level)
+    return (999.99 * level).long()
 
 
 def rate(step: int, options: argparse.Namespace) -> float:
