@@ -10,7 +10,7 @@ previews         false to send none
 """
 
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 from PIL import Image, ImageOps
 
@@ -57,8 +57,7 @@ class ImageDiffusers:
         card, model = self._card, self._model
         mode = wishes.mode(card, model, image=request.image, mask=request.mask)
         prompt = wishes.prompt(card, model, request, warnings)
-        native = card.options.get("native_size")
-        width, height = (native, native) if native else wishes.size(request, warnings)
+        width, height = wishes.size(card, request, warnings)
         guidance = wishes.guidance(card, request, warnings)
         negative_prompt = wishes.negative_prompt(card, request, guidance, warnings)
         strength = wishes.strength(card, model, mode, request, warnings)
@@ -90,20 +89,14 @@ class ImageDiffusers:
                 warnings.append(
                     f"Picture {number + 1} showed nothing; it was drawn again, from {one.seed}."
                 )
-            picture = self._enlarged(Image.fromarray(one.pixels[0]), request)
+            picture = Image.fromarray(one.pixels[0])
+            if "native_size" in self._card.options:
+                picture = pictures.enlarged(picture, request.width, request.height)
             parameters = self._parameters(request, manner, one.seed, picture)
             content = pictures.write(picture, request.format, parameters)
             files.append(File(f"output_{number + 1:05}_.{form.suffix}", form.media_type, content))
             facts.append({"seed": one.seed, "width": picture.width, "height": picture.height})
         return Result({"images": facts}, files, warnings)
-
-    def _enlarged(self, picture: Image.Image, request: ImageRequest) -> Image.Image:
-        if "native_size" not in self._card.options:
-            return picture
-        # Where the shape differs, the picture's own border is continued.
-        border = cast(tuple[int, ...], picture.getpixel((0, 0)))
-        size = (request.width, request.height)
-        return ImageOps.pad(picture, size, Image.Resampling.LANCZOS, color=border)
 
     def _parameters(
         self, request: ImageRequest, manner: Manner, seed: int, picture: Image.Image

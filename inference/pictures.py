@@ -5,7 +5,7 @@ The web process imports this, so Pillow and nothing heavier.
 
 import io
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
@@ -77,6 +77,12 @@ def preview(picture: Image.Image) -> bytes:
     small = picture.copy()
     small.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
     return _saved(small, {"format": "JPEG", "quality": 75})
+
+
+def enlarged(picture: Image.Image, width: int, height: int) -> Image.Image:
+    """`picture` at this size in pixels; where the shape differs, its own border is continued."""
+    border = cast(tuple[int, ...], picture.getpixel((0, 0)))
+    return ImageOps.pad(picture, (width, height), Image.Resampling.LANCZOS, color=border)
 
 
 def check_format(format: str) -> None:  # noqa: A002

@@ -1,7 +1,9 @@
 """Films by diffusers: any text-to-video or image-to-video pipeline, one film at a time."""
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from PIL import Image, ImageOps
 
 from inference import diffusion, films, pictures, wishes
@@ -15,7 +17,7 @@ from inference.weights import Weights
 def load(card: Card, weights: Weights, device: Device) -> Engine:
     """Load the pipeline in the folder `model`; options are those of `inference.diffusion`.
 
-    And `negative_prompt` and `previews`, which mean what they mean for pictures.
+    And `negative_prompt`, `native_size` and `previews`, which mean what they mean for pictures.
     """
     return VideoDiffusers(card, diffusion.load(card, weights.path("model"), device))
 
@@ -38,6 +40,8 @@ class VideoDiffusers:
         warnings: list[str] = []
         manner, subject = self._understood(request, warnings)
         (made,) = self._studio.make(manner, [subject], emit)
+        if "native_size" in self._card.options:
+            made = replace(made, pixels=_enlarged(made.pixels, request.width, request.height))
         return _result(request, made, warnings)
 
     def close(self) -> None:
@@ -48,7 +52,7 @@ class VideoDiffusers:
         card = self._card
         mode = wishes.mode(card, self._model, image=request.image, mask=None)
         prompt = wishes.prompt(card, self._model, request, warnings)
-        width, height = wishes.size(request, warnings)
+        width, height = wishes.size(card, request, warnings)
         guidance = wishes.guidance(card, request, warnings)
         negative_prompt = wishes.negative_prompt(card, request, guidance, warnings)
         image = None
@@ -77,6 +81,12 @@ class VideoDiffusers:
                 f"of {group}."
             )
         return int(frames)
+
+
+def _enlarged(pixels: Any, width: int, height: int) -> Any:
+    """Frames (count, height, width, 3) at another size in pixels."""
+    frames = (pictures.enlarged(Image.fromarray(frame), width, height) for frame in pixels)
+    return np.stack([np.asarray(frame) for frame in frames])
 
 
 def _result(request: VideoRequest, made: Made, warnings: list[str]) -> Result:

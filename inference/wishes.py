@@ -43,8 +43,10 @@ def prompt(
     return request.prompt
 
 
-def size(request: ImageRequest | VideoRequest, warnings: list[str]) -> tuple[int, int]:
-    """Width and height in pixels that a pipeline can make."""
+def size(card: Card, request: ImageRequest | VideoRequest, warnings: list[str]) -> tuple[int, int]:
+    """Width and height in pixels that a pipeline can make; a native size is enlarged later."""
+    if native := card.options.get("native_size"):
+        return native, native
     width, height = _rounded(request.width), _rounded(request.height)
     if (width, height) != (request.width, request.height):
         warnings.append(

@@ -78,6 +78,14 @@ def test_a_film_that_plays(wan: Engine) -> None:
     assert boxes(movie.content).index("moov") < boxes(movie.content).index("mdat")
 
 
+def test_a_small_model_is_enlarged(start_tiny: Start) -> None:
+    result = film(start_tiny("wan-t2v", options={"native_size": 32}), width=96, height=64)
+    assert (result.data["width"], result.data["height"]) == (96, 64)
+    assert result.warnings == []
+    assert {frame.size for frame in frames_of(result.files[0].content)} == {(96, 64)}
+    assert Image.open(io.BytesIO(result.files[1].content)).size == (96, 64)
+
+
 def test_the_seed_decides(wan: Engine) -> None:
     first = film(wan).files[1].content
     assert film(wan).files[1].content == first

@@ -98,6 +98,16 @@ def test_an_optional_file_may_be_absent(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("halves")
+def test_a_package_may_hold_a_whole_folder(tmp_path: Path) -> None:
+    config = place(tmp_path / "site" / "half_a" / "tiny" / "unet" / "config.json", b"{}")
+    tiny = card("package:half_a/tiny")
+    assert find(tiny, tmp_path).path("model") == config.parent.parent
+    place(config.with_name("weights.pt"), b"")
+    with pytest.raises(WeightsRefused, match=r"weights\.pt"):
+        find(tiny, tmp_path)
+
+
+@pytest.mark.usefixtures("halves")
 def test_parts_are_joined_once_and_checked(tmp_path: Path) -> None:
     tiny = card(JOINED, sha256=WHOLE)
     assert not find(tiny, tmp_path).path("model").exists()
