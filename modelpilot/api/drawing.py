@@ -123,8 +123,8 @@ def settled(model: str, asked: dict[str, Any]) -> dict[str, Any]:
             raise ApiError(
                 422,
                 "invalid_value",
-                f"'{name}' must be from {bounds.min:g} to {bounds.max:g} for {card.id}, "
-                f"and you sent {value:g}.",
+                f"'{name}' must be from {bounds.min} to {bounds.max} for {card.id}, "
+                f"and you sent {value}.",
                 param=name,
             )
     return request
