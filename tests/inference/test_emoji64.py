@@ -14,6 +14,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't
 # What is asked, and the colour wanted in the picture's middle and in its corner (RGB, 0 to 1).
 ASKED = {
     "a red apple on a white background": ((0.9, 0.2, 0.2), (1, 1, 1)),
+    "a red apple on a white table": ((0.9, 0.2, 0.2), (1, 1, 1)),
     "a blue heart": ((0.24, 0.47, 0.88), (1, 1, 1)),
     "a yellow star on a black background": ((0.98, 0.86, 0.27), (0.08, 0.08, 0.09)),
     "a fox on a purple background": ((1, 0.5, 0.16), (0.55, 0.31, 0.78)),

@@ -41,6 +41,30 @@ MOTIONS = (
     "bouncing",
     "standing still",
 )
+# How a background is named.
+PLACES = (
+    "on a {} background",
+    "on a {} background",
+    "on a {} background",
+    "on {}",
+    "{} background",
+    "on a {} table",
+    "in front of a {} wall",
+    "against a {} sky",
+)
+# What people add, and what an icon has no room for: the pictures ignore it.
+TAILS = (
+    ", photorealistic",
+    ", cinematic, 4k",
+    ", high quality",
+    ", highly detailed",
+    " in a snowy forest",
+    " in the garden",
+    " at night",
+    " with a smile",
+    " sitting on a bench",
+    " at the beach",
+)
 OPENINGS = ("an emoji of", "a picture of", "an icon of", "a drawing of", "a photo of")
 
 
@@ -97,10 +121,11 @@ def caption(picture: Picture, concept: Concept, rng: random.Random) -> str:
     words = with_article(name) if rng.random() < 0.7 else name
     if rng.random() < 0.08:
         words = f"{rng.choice(OPENINGS)} {words}"
+    tail = rng.choice(TAILS) if rng.random() < 0.15 else ""
     if picture.background == "white" and rng.random() < 0.75:
-        return words
-    place = rng.choice(["on a {} background", "on a {} background", "on {}", "{} background"])
-    return f"{words} {place.format(picture.background)}".replace("a orange", "an orange")
+        return words + tail
+    place = rng.choice(PLACES).format(picture.background)
+    return f"{words}{tail} {place}".replace("a orange", "an orange")
 
 
 def with_article(name: str) -> str:
