@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,7 @@ class Stack:
             "MODELPILOT_DATA": str(self.data),
             "MODELPILOT_PORT": str(self.port),
             "MODELPILOT_CATALOG": str(CATALOG),
+            "MODELPILOT_POLL_RATE_LIMIT": "1000000/minute",
             "MODELPILOT_NODE": f"compose-{self.port}",
         }
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -243,6 +245,14 @@ def running() -> Iterator[Stack]:
         shutil.rmtree(folder)
 
 
+def has_succeeded(caller: Caller, job: str) -> bool:
+    response = caller.get(f"jobs/{job}")
+    assert response.status_code in (200, 503), response.text
+    state = response.json().get("state")
+    assert state in ("queued", "running", "succeeded", None)
+    return bool(state == "succeeded")
+
+
 def test_its_commands_make_the_product_and_survive_kill_9() -> None:
     with running() as stack:
         key = stack.run("manage.py", "account", "alice@example.com", "--credit=1").split()[-1]
@@ -259,7 +269,8 @@ def test_its_commands_make_the_product_and_survive_kill_9() -> None:
             stack.start(service)
             eventually(stack.ready, 60)
             for job in jobs:
-                assert alice.ended(job, within_s=90)["state"] == "succeeded", stack.log.read_text()
+                # A recovering PostgreSQL still answers some with 503.
+                eventually(partial(has_succeeded, alice, job), 90)
         assert alice.held() == 0
         assert alice.available() == pytest.approx(1 - 26 * 0.001)
         assert stack.run("manage.py", "reconcile") == "The books are proved.\n"

@@ -192,13 +192,13 @@ class Chunks:
             async for event in waiting.events(self.subscription):
                 match event["type"]:
                     case "delta":
-                        for chunk in self.delta(event["index"], event["offset"], event["text"]):
-                            yield chunk
+                        # Together: each part that is sent costs, however small.
+                        if new := self.delta(event["index"], event["offset"], event["text"]):
+                            yield b"".join(new)
                     case "tick":
                         yield await hop(self.comment)
             over = True
-            for chunk in self.ending(await hop(outcome.read, self.job)):
-                yield chunk
+            yield b"".join(self.ending(await hop(outcome.read, self.job)))
         finally:
             if not over:
                 waiting.cancel_detached(self.job)

@@ -115,10 +115,8 @@ class Reader:
     async def wake(self) -> None:
         """Make the reader look at its subscriptions again; one call serves all of this turn."""
         try:
-            pipeline = self.client.pipeline(transaction=False)
-            pipeline.xadd(self.control, {b"w": b""}, maxlen=1, approximate=False)
-            pipeline.expire(self.control, LIFETIME_S)
-            await pipeline.execute()
+            # It expires some time after the last `refresh_watches`.
+            await self.client.xadd(self.control, {b"w": b""}, maxlen=1, approximate=False)
         except valkey.AWAY as error:
             log.warning("Valkey is away, followers wait for the row: %s", error)
 
