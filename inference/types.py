@@ -45,6 +45,13 @@ class ChatRequest:
     frequency_penalty: float = 0.0
     response_format: dict[str, Any] | None = None
     prompt: str | None = None
+    tools: list[dict[str, Any]] = field(default_factory=list)
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool = True
+    reasoning_effort: str | None = None
+    logprobs: bool = False
+    top_logprobs: int = 0
+    logit_bias: dict[str, float] = field(default_factory=dict)
 
     @property
     def asked_in(self) -> str:
@@ -130,10 +137,36 @@ BINARY = {Kind.TEXT: (), Kind.IMAGE: ("image", "mask"), Kind.AUDIO: (), Kind.VID
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A piece of generated text of answer number `index`."""
+    """A piece of generated text of answer number `index`, made of `tokens` tokens.
+
+    `part` says what it is a piece of: "content", "reasoning" (thoughts before the answer), or
+    "call.0", "call.1", … (the arguments of a tool call, as JSON). The first piece of a call may be
+    empty and carries its `call`. `logprobs` has an entry of OpenAI's shape for each token of
+    "content", if they were asked for.
+    """
 
     text: str
     index: int = 0
+    part: str = "content"
+    tokens: int = 1
+    call: "Call | None" = None
+    logprobs: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Which tool is called, and the id by which its answer will refer to that."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The prompt has been read: `tokens` of them, `cached` of which were known from before."""
+
+    tokens: int
+    cached: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +195,7 @@ class Preview:
     content: bytes
 
 
-Event = Delta | Sound | Progress | Preview
+Event = Delta | Read | Sound | Progress | Preview
 
 # Called by the engine from whichever thread does the work. It raises
 # `errors.Cancelled` when the job should stop; the engine lets that pass through
@@ -183,9 +216,11 @@ class File:
 class Result:
     """What `generate` returns.
 
-    `data` is JSON and kind-specific. Text: `{"choices": [{"index", "text",
-    "finish_reason"}], "usage": {"prompt_tokens", "completion_tokens",
-    "total_tokens", "prompt_tokens_details": {"cached_tokens"}}}`.
+    `data` is JSON and kind-specific. Text: `{"choices": [{"index", "text", "reasoning",
+    "tool_calls", "logprobs", "finish_reason"}], "usage": {"prompt_tokens", "completion_tokens",
+    "total_tokens", "prompt_tokens_details": {"cached_tokens"}, "completion_tokens_details":
+    {"reasoning_tokens"}}}`; `reasoning`, `tool_calls` and `logprobs` (of OpenAI's shapes) are
+    left out where there are none.
     Audio: `{"sample_rate", "duration_s"}` beside one file. Image: `{"images": [{"seed",
     "width", "height"}]}` beside as many files. Video: `{"seed", "width", "height",
     "num_frames", "fps", "duration_s"}` beside an MP4 and its poster (JPEG).
