@@ -51,7 +51,7 @@ def _decoded(container: Any, max_seconds: float) -> Samples:
             continue
         for frame in frames:
             for part in resampler.resample(frame):
-                pieces.append(part.to_ndarray().reshape(-1))
+                pieces.append(_flat(part))
                 count += pieces[-1].size
         if count > most:
             raise InvalidRequest(
@@ -59,12 +59,16 @@ def _decoded(container: Any, max_seconds: float) -> Samples:
                 "takes. Split it.",
                 param="file",
             )
-    pieces += [part.to_ndarray().reshape(-1) for part in resampler.resample(None)]
+    pieces += [_flat(part) for part in resampler.resample(None)]
     return np.concatenate(pieces) if pieces else np.zeros(0, np.int16)
+
+
+def _flat(frame: av.AudioFrame) -> Samples:
+    return cast(Samples, frame.to_ndarray().reshape(-1))
 
 
 def _unreadable() -> InvalidRequest:
     return InvalidRequest(
-        "'file' is no recording that can be read. Send wav, mp3, flac, ogg, opus, m4a, mp4 or webm.",
+        "'file' is no recording that can be read. Send wav, mp3, flac, ogg, m4a, mp4 or webm.",
         param="file",
     )

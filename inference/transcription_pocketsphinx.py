@@ -72,7 +72,7 @@ class PocketSphinx:
         samples = recordings.decode(request.audio, self._max_seconds)
         pcm = samples.astype("<i2").tobytes()
         with self._listening:
-            segments = self._listen(pcm, emit)
+            segments = self._listen(pcm, request, emit)
         return transcripts.result(segments, samples, self._card.options["language_name"], 0.0)
 
     def close(self) -> None:
@@ -94,7 +94,7 @@ class PocketSphinx:
                 f"{self._card.id} has no 'temperature'. Leave it out.", param="temperature"
             )
 
-    def _listen(self, pcm: bytes, emit: Emit) -> list[Segment]:
+    def _listen(self, pcm: bytes, request: TranscriptionRequest, emit: Emit) -> list[Segment]:
         segments: list[Segment] = []
         for speech in _spoken(pcm):
             words, logprob = self._heard(speech, len(pcm), emit)
@@ -108,7 +108,7 @@ class PocketSphinx:
                     f" {text}" if segments else text,
                     logprob,
                     seek_s=speech.start,
-                    words=words,
+                    words=words if request.words else [],
                 )
             )
             emit(Delta(segments[-1].text, tokens=len(words)))

@@ -38,9 +38,7 @@ class Segment:
     words: list[Word] = field(default_factory=list)
 
 
-def result(
-    segments: list[Segment], samples: Samples, language: str, temperature: float
-) -> Result:
+def result(segments: list[Segment], samples: Samples, language: str, temperature: float) -> Result:
     """The result of a transcription of `samples`."""
     seconds = samples.size / RATE
     return Result(

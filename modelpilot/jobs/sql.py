@@ -37,12 +37,14 @@ WITH room AS (
     END AS lacking
 ), {billing.hold("(SELECT lacking FROM room) IS NULL")}, job AS (
     INSERT INTO jobs_job (id, owner_id, key, permission, route, request_id, idempotency_key,
-                          body_digest, kind, model, deployment, request, stream, watched, state,
+                          body_digest, kind, model, deployment, request, stream, watched,
+                          uploads, state,
                           fair_tag, attempt, deadline_at, cancel_at, price, cost, hold_id, webhook)
     SELECT %(id)s::uuid, %(owner)s::bigint, %(key)s::bigint, %(permission)s::text,
            %(route)s::text, %(request_id)s::text, %(idempotency_key)s::text,
            %(body_digest)s::bytea, %(kind)s::text, %(model)s::text, %(deployment)s::text,
-           %(request)s::jsonb, %(stream)s::boolean, %(watched)s::boolean, 'queued',
+           %(request)s::jsonb, %(stream)s::boolean, %(watched)s::boolean,
+           %(uploads)s::boolean, 'queued',
            GREATEST(
                COALESCE((SELECT min(fair_tag) FROM jobs_job
                          WHERE state = 'queued' AND model = %(model)s::text), 0),

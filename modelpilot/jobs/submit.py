@@ -44,6 +44,7 @@ class Order:
     deadline_s: int
     stream: bool = False
     watched: bool = False
+    uploads: bool = False
     idempotency_key: str | None = None
     body_digest: bytes | None = None
     webhook: str | None = None
