@@ -1,6 +1,7 @@
 """Embeddings by transformers: sentence encoders, many texts in one go.
 
 Each text becomes the mean of its tokens' states, of length 1, as sentence-transformers has it.
+A card's option `threads` is how many cores it uses at most; without it, all that the pod has.
 """
 
 import base64
@@ -34,7 +35,7 @@ def load(card: Card, weights: Weights, device: Device) -> Engine:
     """Load the encoder in the folder `model`, in float32; only safetensors, no code."""
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    torch.set_num_threads(device.threads)
+    torch.set_num_threads(min(device.threads, card.options.get("threads", device.threads)))
     folder = weights.path("model")
     _check_pooling(folder)
     where = "cpu" if device.kind == "cpu" else f"{device.kind}:{device.index}"

@@ -18,6 +18,8 @@ PRICE = 0.001
 SAID = "The weather is very nice today and the children are playing in the garden."
 # As in tests/api/test_audio.py: Piper draws its intonation at random.
 WORST = 0.35
+# Nor does it speak at the same pace each time.
+USAGES = [{"type": "duration", "seconds": seconds} for seconds in (4, 5, 6)]
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,7 @@ def test_what_a_voice_said_is_written_down(alice: Caller, speech: bytes, prefix:
     with alice.openai(prefix) as client:
         answer = client.audio.transcriptions.create(model=MODEL, file=("a.mp3", speech))
     assert understood(answer.text)
-    assert answer.to_dict()["usage"] == {"type": "duration", "seconds": 5}
+    assert answer.to_dict()["usage"] in USAGES
 
 
 def test_all_formats_say_the_same(alice: Caller, speech: bytes) -> None:
@@ -106,7 +108,7 @@ def test_it_comes_as_it_is_understood(alice: Caller, speech: bytes) -> None:
     assert done.type == "transcript.text.done"
     assert "".join(event.delta for event in deltas) == done.text  # type: ignore[union-attr]
     assert understood(done.text)
-    assert done.to_dict()["usage"] == {"type": "duration", "seconds": 5}
+    assert done.to_dict()["usage"] in USAGES
 
 
 def test_it_is_a_job_that_is_paid(newcomer: NewCaller, charlie: Caller, speech: bytes) -> None:
