@@ -68,8 +68,9 @@ class PocketSphinx:
         do, and whatever `emit` raises.
         """
         self._check(request)
-        emit(Progress(0.0))
+        # Before anything is told: a stream that has begun could not be refused any more.
         samples = recordings.decode(request.audio, self._max_seconds)
+        emit(Progress(0.0))
         pcm = samples.astype("<i2").tobytes()
         with self._listening:
             segments = self._listen(pcm, request, emit)

@@ -63,8 +63,9 @@ class Whisper:
         do, and whatever `emit` raises.
         """
         self._check(request)
-        emit(Progress(0.0))
+        # Before anything is told: a stream that has begun could not be refused any more.
         samples = recordings.decode(request.audio, self._max_seconds)
+        emit(Progress(0.0))
         with self._listening:
             language = request.language or self._language(samples)
             segments = self._listen(samples, replace(request, language=language), emit)
