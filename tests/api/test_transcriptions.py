@@ -195,7 +195,7 @@ def test_what_is_too_long_is_free(newcomer: NewCaller) -> None:
     ],
 )
 def test_bad_input_is_refused(
-    alice: Caller, fields: dict[str, str], status: int, code: str, param: str | None
+    alice: Caller, fields: dict[str, Any], status: int, code: str, param: str | None
 ) -> None:
     assert error_of(upload(alice, silence(1), **fields), status, code)["param"] == param
 
