@@ -20,6 +20,11 @@ BYTES_PER_SECOND = 2 * RATE
 FRAMES_PER_SECOND = 100
 # How sure it must be, 0 to 3, that a silence is one.
 STRICTNESS = 1
+# Seconds: a pause that ends a segment, and how long one may last.
+PAUSE_S = 0.2
+LONGEST_S = 8.0
+# As little as a word's probability may be: of 0 there is no logarithm.
+UNLIKELY = 1e-30
 # The dictionary's other ways to say a word are `word(2)`; `<sil>` and `[NOISE]` are no words.
 VARIANT = re.compile(r"\(\d+\)$")
 NO_WORD = ("<", "[", "+")
@@ -48,6 +53,14 @@ class Speech:
 
     start: float
     pcm: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A word, and the natural logarithm of how likely it is."""
+
+    word: Word
+    logprob: float
 
 
 class PocketSphinx:
@@ -96,48 +109,62 @@ class PocketSphinx:
             )
 
     def _listen(self, pcm: bytes, request: TranscriptionRequest, emit: Emit) -> list[Segment]:
-        segments: list[Segment] = []
-        for speech in _spoken(pcm):
-            words, logprob = self._heard(speech, len(pcm), emit)
-            if not words:
-                continue
-            text = " ".join(word.word for word in words)
-            segments.append(
-                Segment(
-                    words[0].start,
-                    words[-1].end,
-                    f" {text}" if segments else text,
-                    logprob,
-                    seek_s=speech.start,
-                    words=words if request.words else [],
-                )
-            )
-            emit(Delta(segments[-1].text, tokens=len(words)))
-        return segments
-
-    def _heard(self, speech: Speech, total: int, emit: Emit) -> tuple[list[Word], float]:
-        """The words, and the mean logarithm of their probabilities."""
         decoder = self._decoder
         if decoder is None:
             raise InferenceError(f"{self._card.id} is closed.")
-        decoder.start_utt()
-        try:
-            for at in range(0, len(speech.pcm), BYTES_PER_SECOND):
-                decoder.process_raw(speech.pcm[at : at + BYTES_PER_SECOND])
-                emit(Progress(min(1.0, (speech.start * BYTES_PER_SECOND + at) / total)))
-        finally:
-            decoder.end_utt()
-        words: list[Word] = []
-        logprob = 0.0
-        for found in decoder.seg() or ():
-            if found.word.startswith(NO_WORD):
-                continue
-            start = speech.start + found.start_frame / FRAMES_PER_SECOND
-            end = speech.start + (found.end_frame + 1) / FRAMES_PER_SECOND
-            words.append(Word(VARIANT.sub("", found.word), round(start, 2), round(end, 2)))
-            # It counts with logarithms in integers, so a certain word may have a little over 1.
-            logprob += math.log(min(1.0, max(found.prob, 1e-30)))
-        return words, logprob / len(words) if words else 0.0
+        # Else it would go on from the noise and the voice of the recording before.
+        decoder.reinit_feat()
+        segments: list[Segment] = []
+        for speech in _spoken(pcm):
+            for phrase in _phrases(_heard(decoder, speech, len(pcm), emit)):
+                text = " ".join(heard.word.word for heard in phrase)
+                segments.append(
+                    Segment(
+                        phrase[0].word.start,
+                        phrase[-1].word.end,
+                        f" {text}" if segments else text,
+                        sum(heard.logprob for heard in phrase) / len(phrase),
+                        seek_s=speech.start,
+                        words=[heard.word for heard in phrase] if request.words else [],
+                    )
+                )
+                emit(Delta(segments[-1].text, tokens=len(phrase)))
+        return segments
+
+
+def _heard(decoder: Decoder, speech: Speech, total: int, emit: Emit) -> list[Heard]:
+    decoder.start_utt()
+    try:
+        for at in range(0, len(speech.pcm), BYTES_PER_SECOND):
+            decoder.process_raw(speech.pcm[at : at + BYTES_PER_SECOND])
+            emit(Progress(min(1.0, (speech.start * BYTES_PER_SECOND + at) / total)))
+    finally:
+        decoder.end_utt()
+    words: list[Heard] = []
+    for found in decoder.seg() or ():
+        if found.word.startswith(NO_WORD):
+            continue
+        start = speech.start + found.start_frame / FRAMES_PER_SECOND
+        end = speech.start + (found.end_frame + 1) / FRAMES_PER_SECOND
+        word = Word(VARIANT.sub("", found.word), round(start, 2), round(end, 2))
+        # It counts with logarithms in integers, so a certain word may have a little over 1.
+        words.append(Heard(word, math.log(min(1.0, max(found.prob, UNLIKELY)))))
+    return words
+
+
+def _phrases(words: list[Heard]) -> Iterator[list[Heard]]:
+    """The words between short pauses, and no more than can be read as one subtitle."""
+    phrase: list[Heard] = []
+    for heard in words:
+        if phrase and (
+            heard.word.start - phrase[-1].word.end >= PAUSE_S
+            or heard.word.end - phrase[0].word.start > LONGEST_S
+        ):
+            yield phrase
+            phrase = []
+        phrase.append(heard)
+    if phrase:
+        yield phrase
 
 
 def _spoken(pcm: bytes) -> Iterator[Speech]:

@@ -115,6 +115,14 @@ def test_what_a_voice_said_is_understood(pocketsphinx: Engine, spoken: bytes) ->
     assert pauses.max() > 0.8
 
 
+def test_one_recording_leaves_nothing_for_the_next(pocketsphinx: Engine, spoken: bytes) -> None:
+    first = heard(pocketsphinx, spoken).result.data
+    backwards = np.frombuffer(spoken, "<i2")[::-1].tobytes()
+    assert heard(pocketsphinx, backwards).result.data != first
+    heard(pocketsphinx, noise(3))
+    assert heard(pocketsphinx, spoken).result.data == first
+
+
 def test_silence_is_an_empty_text(pocketsphinx: Engine) -> None:
     for samples in (1, 480, 16_000):
         data = heard(pocketsphinx, bytes(2 * samples)).result.data
