@@ -6,10 +6,10 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo stripe-demo test test-money lint format bench lock
+.PHONY: help run demo stripe-demo test test-browser test-money lint format bench lock
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(INSTALLED) ## Run the whole product until Ctrl-C
 	@exec $(BIN)/python manage.py up
@@ -22,6 +22,13 @@ stripe-demo: $(INSTALLED) ## Buy credit from a stand-in for Stripe, in a throw-a
 
 test: $(INSTALLED) ## Run the tests, on the real PostgreSQL and Valkey
 	@exec $(BIN)/python -m pytest $(ARGS)
+
+test-browser: $(INSTALLED) ## Click through the pages with Chromium
+	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+		echo "Installing Chromium ..." && apt-get update --quiet=2 && \
+		apt-get install --quiet=2 --yes --no-install-recommends chromium >/dev/null; } || { \
+		echo "There is no chromium in PATH: install it (Debian: apt-get install chromium)."; exit 1; }
+	@exec $(BIN)/python -m pytest tests/browser $(ARGS)
 
 test-money: $(INSTALLED) ## Run the tests of money with all histories and orders (minutes)
 	@exec $(BIN)/python -m pytest --full tests/billing $(ARGS)

@@ -1,10 +1,10 @@
 """The first page after signing in."""
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from modelpilot.accounts.models import ApiKey
+from modelpilot.dashboard.samples import sample
 from modelpilot.dashboard.shell import current_user, signed_in
 from modelpilot.jobs import usage
 
@@ -17,6 +17,6 @@ def overview(request: HttpRequest) -> HttpResponse:
         "today": today,
         "month": month,
         "keys": ApiKey.objects.filter(user=user, revoked_at=None).count(),
-        "base": f"{settings.SITE_URL}/api/v1",
+        "sample": sample(),
     }
     return render(request, "dashboard/overview.html", context)

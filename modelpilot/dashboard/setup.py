@@ -1,11 +1,10 @@
 """The set-up page of the first run: the operator gives the account an e-mail and a password."""
 
+from allauth.account.utils import perform_login
 from django import forms
-from django.contrib import messages
-from django.contrib.auth import login
 from django.contrib.auth.password_validation import validate_password
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 
 from modelpilot.accounts import first_run
 from modelpilot.accounts.models import User
@@ -33,7 +32,6 @@ def setup(request: HttpRequest, token: str) -> HttpResponse:
             form.add_error("email", "Another account has this e-mail.")
         else:
             first_run.finish(operator, form.cleaned_data["email"], form.cleaned_data["password"])
-            login(request, operator, "django.contrib.auth.backends.ModelBackend")
-            messages.success(request, f"Welcome. From now on you sign in as {operator.email}.")
-            return redirect("overview")
+            response: HttpResponse = perform_login(request, operator)
+            return response
     return render(request, "setup.html", {"form": form})

@@ -107,20 +107,25 @@ def shell(request: HttpRequest) -> dict[str, Shell]:
     return {"shell": Shell(request)}
 
 
+def private(get_response: View[[]]) -> View[[]]:
+    """Middleware: a page that depends on who looks at it is kept by nobody."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        if request.session.accessed:
+            response.headers.setdefault("Cache-Control", "private, no-store")
+        return response
+
+    return middleware
+
+
 def may_deploy(user: User) -> bool:
     return user.is_staff or user.can_deploy
 
 
 def signed_in(view: View[P]) -> View[P]:
-    """For people with an account; others are asked to sign in first. Nobody keeps the page."""
-
-    @wraps(view)
-    def private(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
-        response = view(request, *args, **kwargs)
-        response.headers["Cache-Control"] = "private, no-store"
-        return response
-
-    guarded: View[P] = login_required(private)
+    """For people with an account; others are asked to sign in first."""
+    guarded: View[P] = login_required(view)
     return guarded
 
 
