@@ -9,7 +9,7 @@ from django.db import transaction
 
 from billing import ledger
 from billing.money import micros
-from modelpilot.accounts import keys
+from modelpilot.accounts import audit, keys
 from modelpilot.accounts.models import User
 
 SALT = "modelpilot.setup"
@@ -66,3 +66,4 @@ def finish(operator: User, email: str, password: str) -> None:
     operator.set_password(password)
     operator.save(update_fields=["email", "password"])
     EmailAddress.objects.create(user=operator, email=operator.email, verified=True, primary=True)
+    audit.record("account.setup", operator)

@@ -25,4 +25,5 @@ def principal(session_key: str) -> Principal | None:
         permissions=frozenset(Permission.values),
         models=None,
         can_deploy=user.is_staff or user.can_deploy,
+        email=user.email,
     )

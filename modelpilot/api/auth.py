@@ -12,9 +12,11 @@ from django.http import HttpRequest
 from ninja.security import HttpBearer
 from ninja.utils import check_csrf
 
-from modelpilot.accounts import keys, sessions
+from modelpilot.accounts import audit, keys, sessions
+from modelpilot.accounts.audit import Actor
 from modelpilot.accounts.keys import Principal
 from modelpilot.api import gate, limits
+from modelpilot.client_address import client_address
 from modelpilot.errors import ApiError
 from modelpilot.hop import hop
 
@@ -40,6 +42,14 @@ class Key(HttpBearer):
             else:
                 principal = await self.authenticate(request, bearer(request))
             request.scope["modelpilot.principal"] = principal  # type: ignore[attr-defined]
+            audit.acting.set(
+                Actor(
+                    principal.email,
+                    principal.user_id,
+                    principal.key_id,
+                    client_address(request),
+                )
+            )
             self.authorise(principal)
             gate.check_body(request)
         except ApiError:

@@ -28,7 +28,9 @@ from django.utils.functional import cached_property
 
 from billing import ledger
 from billing.ledger import Balance
+from modelpilot.accounts import audit
 from modelpilot.accounts.models import User
+from modelpilot.client_address import client_address
 
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponse]
@@ -115,6 +117,23 @@ def private(get_response: View[[]]) -> View[[]]:
         if request.session.accessed:
             response.headers.setdefault("Cache-Control", "private, no-store")
         return response
+
+    return middleware
+
+
+def acting(get_response: View[[]]) -> View[[]]:
+    """Middleware: what a page changes is written down as its user's act."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if request.method not in ("GET", "HEAD", "OPTIONS"):
+            address = client_address(request)
+            user = request.user
+            audit.acting.set(
+                audit.of_user(user, address)
+                if isinstance(user, User)
+                else audit.Actor("visitor", address=address)
+            )
+        return get_response(request)
 
     return middleware
 

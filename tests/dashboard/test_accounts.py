@@ -8,7 +8,9 @@ from django.test import Client
 from pytest_django import Settings
 
 from billing.models import Account
-from modelpilot.accounts.models import User
+from modelpilot.accounts import first_run
+from modelpilot.accounts.models import AuditEntry, User
+from tests.dashboard.conftest import SignedIn
 
 PASSWORD = "correct horse battery"
 
@@ -95,3 +97,17 @@ def test_wrong_passwords_are_counted(visitor: Client) -> None:
     assert b"Too many failed login attempts" in answers[-1].content
     right = visitor.post("/accounts/login/", {**wrong, "password": PASSWORD})
     assert right.status_code == 200, "who guesses must wait, also with the right one"
+
+
+def test_what_a_page_changes_is_its_users_act(signed_in: SignedIn, bob: User) -> None:
+    welcome = first_run.first_run()
+    assert welcome is None, "bob is the operator"
+    # The set-up link is open to who has it, signed in or not.
+    operator = User.objects.create_superuser(first_run.EMAIL)
+    link = first_run.setup_url(operator).partition("8000")[2]
+    form = {"email": "olga@example.com", "password": PASSWORD}
+
+    signed_in(bob).post(link, form, REMOTE_ADDR="192.0.2.7")
+
+    entry = AuditEntry.objects.get(action="account.setup")
+    assert (entry.actor, entry.address) == ("bob@example.com", "192.0.2.7")
