@@ -125,15 +125,16 @@ def acting(get_response: View[[]]) -> View[[]]:
     """Middleware: what a page changes is written down as its user's act."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        if request.method not in ("GET", "HEAD", "OPTIONS"):
-            address = client_address(request)
-            user = request.user
-            audit.acting.set(
-                audit.of_user(user, address)
-                if isinstance(user, User)
-                else audit.Actor("visitor", address=address)
-            )
-        return get_response(request)
+        if request.method in ("GET", "HEAD", "OPTIONS"):
+            return get_response(request)
+        address, user = client_address(request), request.user
+        known = isinstance(user, User)
+        actor = audit.of_user(user, address) if known else audit.Actor("visitor", address=address)
+        before = audit.acting.set(actor)
+        try:
+            return get_response(request)
+        finally:
+            audit.acting.reset(before)
 
     return middleware
 
