@@ -128,8 +128,10 @@ def acting(get_response: View[[]]) -> View[[]]:
         if request.method in ("GET", "HEAD", "OPTIONS"):
             return get_response(request)
         address, user = client_address(request), request.user
-        known = isinstance(user, User)
-        actor = audit.of_user(user, address) if known else audit.Actor("visitor", address=address)
+        if isinstance(user, User):
+            actor = audit.of_user(user, address)
+        else:
+            actor = audit.Actor("visitor", address=address)
         before = audit.acting.set(actor)
         try:
             return get_response(request)
