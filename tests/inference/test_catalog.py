@@ -91,9 +91,9 @@ def test_an_operators_card_replaces_ours(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        (('price = "0.001"', "price = 0.001"), "price"),
-        (('price = "0.001"', 'price = "-1"'), "price"),
-        (('price = "0.001"', 'price = "0.0000001"'), "price"),
+        (('price = "0.001"', "price = 0.001"), "price.request"),
+        (('price = "0.001"', 'price = "-1"'), "price.request"),
+        (('price = "0.001"', 'price = "0.0000001"'), "price.request"),
         (('price = "0.001"', "price = { input_tokens = 0.1 }"), "price.input_tokens"),
         (('price = "0.001"', 'price = { megapixels = "0.1" }'), "the card as a whole"),
         (('price = "0.001"', "price = {}"), "price"),
