@@ -19,7 +19,7 @@ def due(usage: dict[str, Any]) -> float:
     tenths = (
         (usage["prompt_tokens"] - cached) * 100 + cached * 25 + usage["completion_tokens"] * 400
     )
-    return -(-tenths // 10) / 1_000_000
+    return float(-(-tenths // 10) / 1_000_000)
 
 
 def quoted(caller: Caller, words: str, **options: Any) -> float:

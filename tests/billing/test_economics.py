@@ -5,6 +5,7 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db.models import F, Sum
 from django.utils import timezone
@@ -179,5 +180,5 @@ def test_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     assert costs == {"cpu": 0.05, "nvidia h200": 3.5, "gpu": 1.0}
     for wrong in ("cpu", "=1", "cpu=-1", "cpu=much", "cpu=nan"):
         monkeypatch.setenv(name, wrong)
-        with pytest.raises(product_settings.ImproperlyConfigured, match="like cpu"):
+        with pytest.raises(ImproperlyConfigured, match="like cpu"):
             product_settings.hour_costs(name)
