@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
@@ -30,15 +29,15 @@ def change(
     *,
     reason: str,
     starts_at: datetime | None = None,
-    by: Any = None,
+    by: int | None = None,
 ) -> PriceChange:
     """From `starts_at` (now) on, `model` costs `price` (see `Price.as_json`); None: its card's.
 
     Jobs keep the price at which they were accepted. ValueError for a price that can't be, or a
-    start in the past.
+    start in the past. `by` is the id of a user; None: a command on the operator's machine.
     """
     parts = None if price is None else Price.from_json(price).as_json()
-    made = PriceChange(model=model, price=parts, reason=reason[:200], created_by=by)
+    made = PriceChange(model=model, price=parts, reason=reason[:200], created_by_id=by)
     if starts_at is not None:
         made.starts_at = starts_at
     try:
@@ -50,7 +49,7 @@ def change(
     return made
 
 
-def cancel(change_id: int, *, by: Any = None) -> bool:
+def cancel(change_id: int, *, by: int | None = None) -> bool:
     """Undo a change that has not started; whether there was one."""
     waiting = PriceChange.objects.filter(id=change_id, starts_at__gt=Now(), cancelled_at=None)
-    return bool(waiting.update(cancelled_at=Now(), cancelled_by=by))
+    return bool(waiting.update(cancelled_at=Now(), cancelled_by_id=by))

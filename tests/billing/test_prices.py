@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from billing import prices
 from billing.models import PriceChange
-from modelpilot.accounts.models import User
+from modelpilot.accounts.models import AuditEntry, User
 from modelpilot.fleet import deployments
 from modelpilot.fleet.models import Deployment
 
@@ -58,8 +58,8 @@ def test_one_starts_at_its_moment() -> None:
 
 def test_one_that_has_not_started_can_be_cancelled(bob: User) -> None:
     later = timezone.now() + SOON
-    coming = prices.change(MODEL, {"request": 8}, reason="soon", starts_at=later, by=bob)
-    assert prices.cancel(coming.id, by=bob)
+    coming = prices.change(MODEL, {"request": 8}, reason="soon", starts_at=later, by=bob.id)
+    assert prices.cancel(coming.id, by=bob.id)
     assert not prices.cancel(coming.id)
     time.sleep(SOON.total_seconds())
     assert now() is None
@@ -127,6 +127,14 @@ def test_the_command_sets_lists_and_cancels() -> None:
     assert command("cancel", coming.split()[0]) == "Cancelled.\n"
     command("set", MODEL, "--card", "--reason", "as before")
     assert now() is None
+    entries = AuditEntry.objects.order_by("id").values_list("action", "subject")
+    assert list(entries)[-4:] == [
+        ("price.change", MODEL),
+        ("price.change", MODEL),
+        ("price.cancel", f"price change {coming.split()[0]}"),
+        ("price.change", MODEL),
+    ]
+    assert AuditEntry.objects.filter(action="price.change").latest("id").detail["price"] is None
 
 
 @pytest.mark.parametrize(

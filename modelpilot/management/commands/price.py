@@ -5,9 +5,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from billing import prices, pricing
+from billing import pricing
 from billing.models import PriceChange
-from inference.catalog import Card
+from billing.prices import in_force
+from modelpilot.fleet import prices
 from modelpilot.fleet.catalog import cards, price_of
 
 
@@ -32,7 +33,7 @@ class Command(BaseCommand):
         {"list": self.show, "set": self.change, "cancel": self.cancel}[options["verb"]](options)
 
     def show(self, options: dict[str, Any]) -> None:
-        now = prices.in_force()
+        now = in_force()
         for card in cards().cards.values():
             by = " (changed)" if card.id in now else ""
             self.stdout.write(f"{card.id}  {price_of(card, now.get(card.id))}{by}")
@@ -49,13 +50,12 @@ class Command(BaseCommand):
         if bool(options["price"]) == options["card"]:
             raise CommandError("Say a price, or --card.")
         try:
-            price = None if options["card"] else parts_of(card, options["price"])
+            price = None if options["card"] else parts_of(options["price"])
             change = prices.change(
-                card.id, price, reason=options["reason"], starts_at=moment(options["starts"])
+                card, price, reason=options["reason"], starts_at=moment(options["starts"])
             )
         except ValueError as error:
             raise CommandError(str(error)) from None
-        change.refresh_from_db()
         self.stdout.write(line(change))
 
     def cancel(self, options: dict[str, Any]) -> None:
@@ -66,12 +66,10 @@ class Command(BaseCommand):
         self.stdout.write("Cancelled.")
 
 
-def parts_of(card: Card, words: list[str]) -> dict[str, int]:
-    """Micro-dollars by part; ValueError for what is no price of this card."""
+def parts_of(words: list[str]) -> dict[str, int]:
+    """Micro-dollars by part; ValueError for what is no price."""
     named = [word.partition("=") if "=" in word else ("request", "", word) for word in words]
-    parts = pricing.parse({name: amount for name, _, amount in named})
-    price_of(card, parts)
-    return parts
+    return pricing.parse({name: amount for name, _, amount in named})
 
 
 def moment(text: str | None) -> datetime | None:
