@@ -6,7 +6,7 @@ is the cost of its largest possible measures, so it can never come to more than 
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Self
@@ -52,10 +52,10 @@ class Price:
 
     def __post_init__(self) -> None:
         """Raises ValueError, so that no such price is ever reckoned with."""
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for name in self.__slots__:
+            value = getattr(self, name)
             if value is not None and not 0 <= value <= LARGEST:
-                raise ValueError(f"{field.name} must be from 0 to {usd(LARGEST):.0f} USD.")
+                raise ValueError(f"{name} must be from 0 to {usd(LARGEST):.0f} USD.")
         if self.cached_input_tokens is not None and self.cached_input_tokens > self.input_tokens:
             # The quote reckons that nothing is cached.
             raise ValueError("cached_input_tokens must not cost more than input_tokens.")
@@ -63,19 +63,20 @@ class Price:
     @classmethod
     def from_json(cls, parts: Mapping[str, int]) -> Self:
         """From what `as_json` gave; raises ValueError for parts that don't exist."""
-        unknown = parts.keys() - {field.name for field in fields(cls)}
+        unknown = parts.keys() - set(cls.__slots__)
         if unknown:
             raise ValueError(f"{min(unknown)} is no part of a price: {', '.join(UNITS)}.")
         return cls(**parts)
 
     def as_json(self) -> dict[str, int]:
         """The parts that are there, in micro-dollars; what a job keeps."""
-        named = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value for name, value in named.items() if value or name in self._free()}
-
-    def _free(self) -> tuple[str, ...]:
-        # None and 0 mean different things.
-        return () if self.cached_input_tokens is None else ("cached_input_tokens",)
+        named = {name: getattr(self, name) for name in self.__slots__}
+        # Cached input may be free where other input is not.
+        return {
+            name: value
+            for name, value in named.items()
+            if value or (name == "cached_input_tokens" and value is not None)
+        }
 
     def parts(self) -> dict[str, float]:
         """In USD by the names of UNITS, as the API shows them; a free model has a request of 0."""

@@ -176,11 +176,8 @@ def margin(kept: dict[str, dict[tuple[str, ...], int]]) -> Metric:
     answer = gauge("modelpilot_margin_usd", "Revenue without cost.", "model")
     earned, spent = (kept.get(metric.name, {}) for metric in (counters.REVENUE, counters.COST))
     for labels in sorted(earned.keys() | spent.keys()):
-        answer.add_metric(
-            labels,
-            earned.get(labels, 0) * counters.REVENUE.scale
-            - spent.get(labels, 0) * counters.COST.scale,
-        )
+        gain = earned.get(labels, 0) * counters.REVENUE.scale
+        answer.add_metric(labels, round(gain - spent.get(labels, 0) * counters.COST.scale, 9))
     return answer
 
 
