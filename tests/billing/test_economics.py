@@ -1,5 +1,6 @@
 """What a pod's time costs: counted once, by day, and shared by the pods of one device."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from io import StringIO
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
+from django.db import connection, transaction
 from django.db.models import F, Sum
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
@@ -21,6 +23,7 @@ from modelpilot.fleet.models import Deployment, Node, Pod, PodTime
 from modelpilot.jobs import counters, lease
 from modelpilot.jobs.models import Job
 from tests.cast import at_once, pod_id, submitted
+from tests.leftovers import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HOUR = timedelta(hours=1)
@@ -80,6 +83,23 @@ def test_time_is_counted_once() -> None:
     assert at_once(8, lambda _: economics.count("here", [one.id], seen=False)) == [None] * 8
     assert times() == (2, 0.12)
     assert not Pod.objects.exists()
+
+
+def test_who_comes_in_between_waits_and_counts_the_rest() -> None:
+    pod("echo")
+    with ThreadPoolExecutor(1) as thread, transaction.atomic():
+        economics.count("here")
+        thread.submit(at_once, 1, lambda _: economics.count("here"))
+        # Until it stands at a lock, having seen the pod as it was before.
+        eventually(lambda: waiting_statements() == 1, 10)
+    assert times() == (1, 0.06)
+
+
+def waiting_statements() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        ((found,),) = cursor.fetchall()
+    return int(found)
 
 
 def test_pods_of_one_device_share_its_hour() -> None:

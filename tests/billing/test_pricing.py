@@ -101,7 +101,11 @@ def test_what_was_cached_never_costs_more(price: Price, of: Measures, cached: in
     assert cost(price, known) <= cost(price, read)
 
 
-texts = st.text(max_size=200)
+# Long enough that nothing hides in what is reckoned for the template.
+texts = st.text(max_size=200) | st.builds(
+    lambda text, times: text * times, st.text("a é三🦔\n", max_size=20), st.integers(1, 50)
+)
+SYSTEM = "You are helpful. " * 50
 messages = st.lists(
     st.fixed_dictionaries(
         {"role": st.sampled_from(["system", "user", "assistant"]), "content": texts},
@@ -114,16 +118,19 @@ messages = st.lists(
 @given(prices(), st.data())
 def test_a_quote_covers_whatever_the_model_makes_of_it(price: Price, data: st.DataObject) -> None:
     """A tokenizer makes a token of each byte at worst, and an answer fills the rest at most."""
-    context, n = data.draw(st.integers(1, 5000)), data.draw(st.integers(1, 4))
+    context, n = data.draw(st.integers(1, 20_000)), data.draw(st.integers(1, 4))
     card = text_card(context)
     request: dict[str, Any] = {
         "messages": data.draw(messages),
         "max_tokens": data.draw(st.none() | st.integers(1, 10_000)),
         "n": n,
     }
-    said = sum(len(message["content"].encode()) for message in request["messages"])
-    template = 7 * len(request["messages"]) + 150
-    prompt = data.draw(st.integers(0, min(said + template, context)))
+    said = len(SYSTEM) + sum(len(message["content"].encode()) for message in request["messages"])
+    called = sum(len(json.dumps(message.get("tool_calls", ""))) for message in request["messages"])
+    template = 7 * (len(request["messages"]) + 1) + 150
+    longest_prompt = min(said + called + template, context)
+    assert measures.at_most(card, request).input_tokens >= longest_prompt
+    prompt = data.draw(st.integers(0, longest_prompt))
     longest = min(request["max_tokens"] or context, context - prompt)
     usage = {
         "prompt_tokens": prompt,
@@ -153,7 +160,8 @@ def test_the_default_of_a_card_costs_its_flat_price(model: str) -> None:
 
 
 def text_card(context: int) -> Card:
-    return cards().cards["smollm2-135m"].model_copy(update={"context": context})
+    changed = {"context": context, "options": {"system": SYSTEM}}
+    return cards().cards["smollm2-135m"].model_copy(update=changed)
 
 
 def test_the_parts_are_charged_by_their_units() -> None:
