@@ -34,6 +34,9 @@ def at_most(card: Card, request: dict[str, Any]) -> Measures:
         case "embedding":
             each = (min(octets(text) + PER_MESSAGE, context) for text in request["inputs"])
             return replace(asked, input_tokens=sum(each))
+        case "transcription":
+            # Longer recordings are refused, and nobody opens one before the model does.
+            return replace(asked, audio_seconds=Fraction(getattr(card, "max_seconds", None) or 0))
         case _:
             return asked
 

@@ -143,6 +143,20 @@ def test_a_quote_covers_whatever_the_model_makes_of_it(price: Price, data: st.Da
     assert cost(price, measures.of_result("text", request, {"usage": usage})) <= quoted
 
 
+def test_embeddings_and_transcriptions_have_their_bounds() -> None:
+    card = text_card(100).model_copy(update={"kind": "embedding"})
+    inputs = {"inputs": ["short", "long " * 100]}
+    price = Price(input_tokens=1_000_000)
+    assert cost(price, measures.at_most(card, inputs)) == 5 + measures.PER_MESSAGE + 100
+    used = {"usage": {"prompt_tokens": 77, "total_tokens": 77}}
+    assert cost(price, measures.of_result("embedding", inputs, used)) == 77
+
+    card = text_card(100).model_copy(update={"kind": "transcription", "max_seconds": 90})
+    price = Price(audio_minutes=6000)
+    assert cost(price, measures.at_most(card, {"audio": "UklGRg=="})) == 9000
+    assert cost(price, measures.of_result("transcription", {}, {"duration_s": 2.005})) == 201
+
+
 @pytest.mark.parametrize("model", sorted(cards().cards))
 def test_the_default_of_a_card_costs_its_flat_price(model: str) -> None:
     """Of the built-in ones, which stay flat; and surcharges begin above what is drawn anyway."""
