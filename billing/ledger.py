@@ -192,6 +192,11 @@ def unfreeze(owner_id: int, *, cause: str | None = None) -> int:
     return lifted
 
 
+def freezes(owner_id: int) -> list[Freeze]:
+    """Why a user may submit nothing, oldest first; empty for most."""
+    return list(Freeze.objects.filter(owner_id=owner_id, lifted_at=None).order_by("created_at"))
+
+
 def mark_frozen(user: Account) -> None:
     user.frozen = Freeze.objects.filter(owner_id=user.owner_id, lifted_at=None).exists()
     user.save(update_fields=["frozen"])

@@ -141,7 +141,7 @@ def create_session(purchase: Purchase, base_url: str) -> tuple[str, str]:
                 ],
                 "success_url": f"{base_url}/dashboard/billing/success"
                 "?session_id={CHECKOUT_SESSION_ID}",
-                "cancel_url": f"{base_url}/dashboard/billing",
+                "cancel_url": f"{base_url}/dashboard/billing/",
             },
             {"idempotency_key": f"purchase:{purchase.id}"},
         )

@@ -1,19 +1,130 @@
-"""Where Stripe sends the customer after paying: the credit is there when the page is."""
+"""The account's money: what there is, how more comes, and where it went."""
 
 import re
+import uuid
 from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import NoReverseMatch, reverse
 
-from billing import ledger, payments, purchases
+from billing import ledger, payments, purchases, statement
 from billing.models import Purchase
+from billing.money import MICROS_PER_USD
+from billing.purchases import BONUS_PERCENT
+from billing.statement import Entry
+from modelpilot.dashboard.shell import current_user, signed_in
 
 SESSION = re.compile(r"cs_[A-Za-z0-9_]{10,200}")
+# USD; any other amount from the first one on can be bought too.
+PRESETS = (5, 10, 25, 50, 100)
+PURCHASES = 5
+MOVES = 25
+# As people know the ledger's codes.
+WORDS = {
+    "topup": "Credit bought",
+    "bonus": "Bonus of the first purchase",
+    "bonus_taken": "Bonus taken back",
+    "bonus_undone": "Bonus given again",
+    "grant": "Credit from the operator",
+    "code": "Code redeemed",
+    "charge": "Job",
+    "refund": "Refund",
+    "refund_undone": "Refund that did not go through",
+    "dispute": "Disputed payment",
+    "dispute_undone": "Disputed payment returned",
+    "repayment": "Debt repaid",
+}
+STATES = {
+    "open": ("Not paid yet", ""),
+    "processing": ("On its way", "info live"),
+    "paid": ("Paid", "ok"),
+    "expired": ("Given up", ""),
+    "failed": ("Failed", "bad"),
+    "mismatched": ("Being looked at", "warn"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Bought:
+    """A purchase as a line of the page."""
+
+    purchase: Purchase
+    word: str
+    colour: str
+    refunded: int
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A move of money as a line of the page; `url` leads to what it is about."""
+
+    entry: Entry
+    word: str
+    url: str
+
+
+@signed_in
+def billing(request: HttpRequest) -> HttpResponse:
+    owner = current_user(request).id
+    bought, more_bought = bought_by(owner, request.GET.get("purchases"))
+    moves, more_moves = moves_of(owner, request.GET.get("before"))
+    context = {
+        "balance": ledger.balance(owner),
+        "freezes": ledger.freezes(owner),
+        "payments": payments.configured(),
+        "bonus": BONUS_PERCENT if purchases.bonus_for(owner, MICROS_PER_USD) else 0,
+        "presets": PRESETS,
+        "bought": bought,
+        "more_bought": more_bought,
+        "moves": moves,
+        "more_moves": more_moves,
+    }
+    return render(request, "dashboard/billing.html", context)
+
+
+def bought_by(owner: int, after: str | None) -> tuple[list[Bought], Any]:
+    """A page of purchases, and the last one's id where there are more."""
+    rows = purchases.of(owner, limit=PURCHASES + 1, after=after)
+    if rows is None:
+        raise Http404
+    page = rows[:PURCHASES]
+    lines = [
+        Bought(each, *STATES[each.state], getattr(each, "reversed", None) or 0) for each in page
+    ]
+    return lines, page[-1].id if len(rows) > PURCHASES else None
+
+
+def moves_of(owner: int, before: str | None) -> tuple[list[Move], int | None]:
+    """A page of the ledger, and where the next one begins."""
+    if before is not None and not re.fullmatch(r"\d{1,18}", before):
+        raise Http404
+    found = statement.entries(
+        owner, limit=MOVES + 1, before=None if before is None else int(before)
+    )
+    page = found[:MOVES]
+    return list(map(line, page)), page[-1].id if len(found) > MOVES else None
+
+
+def line(entry: Entry) -> Move:
+    word = WORDS.get(entry.type, entry.type.replace("_", " ").capitalize())
+    return Move(entry, word, job_url(entry.reference) if entry.type == "charge" else "")
+
+
+def job_url(reference: str) -> str:
+    """The page of the job that a charge was for."""
+    with suppress(ValueError, NoReverseMatch):
+        return reverse("job", args=[uuid.UUID(reference)])
+    return ""
 
 
 def success(request: HttpRequest) -> HttpResponse:
-    """The session's id is a secret between Stripe, the customer and us: it opens this page."""
+    """Where Stripe sends the customer after paying: the credit is there when the page is.
+
+    The session's id is a secret between Stripe, the customer and us: it opens this page.
+    """
     session = request.GET.get("session_id", "")
     purchase = known(session) if SESSION.fullmatch(session) else None
     if purchase is not None and purchase.state != Purchase.State.PAID:
@@ -28,16 +139,14 @@ def known(session: str) -> Purchase | None:
 
 
 def page(request: HttpRequest, purchase: Purchase | None) -> HttpResponse:
-    context = {} if purchase is None else {"purchase": purchase, **amounts(purchase)}
+    """In the dashboard's frame for who bought; anybody else with the link may not be signed in."""
+    mine = purchase is not None and purchase.owner_id == getattr(request.user, "id", None)
+    context: dict[str, Any] = {"frame": "dashboard.html" if mine else "entrance.html"}
+    if purchase is not None:
+        context |= {"purchase": purchase, "available": ledger.balance(purchase.owner_id).available}
     response = render(
         request, "billing_success.html", context, status=404 if purchase is None else 200
     )
     response.headers["Cache-Control"] = "no-store"
     response.headers["Referrer-Policy"] = "no-referrer"
     return response
-
-
-def amounts(purchase: Purchase) -> dict[str, str]:
-    available = ledger.balance(purchase.owner_id).available
-    every = {"amount": purchase.amount, "bonus": purchase.bonus, "available": available}
-    return {name: f"${amount / 1_000_000:.2f}" for name, amount in every.items()}

@@ -55,9 +55,14 @@ class Entry:
 # Overview, Playground, Jobs, Keys, Usage, Billing, Deployments, Webhooks, Settings: in this order.
 ENTRIES = [
     Entry("Overview", "overview", "home"),
+    Entry("Billing", "billing", "card"),
 ]
 # The public pages, above the front page: Models, Pricing, Docs.
-PUBLIC_ENTRIES: list[Entry] = []
+PUBLIC_ENTRIES = [
+    Entry("Models", "models", "cube"),
+    Entry("Pricing", "pricing", "card"),
+    Entry("Docs", "docs", "book"),
+]
 # The account's own pages, as tabs.
 ACCOUNT_ENTRIES = [
     Entry("E-mail", "account_email", "user"),
@@ -95,13 +100,21 @@ class Shell:
     @cached_property
     def active(self) -> str:
         """The name of the entry that the page belongs to."""
-        path = self.request.path
-        inside = [entry for entry in ENTRIES if path.startswith(entry.url)]
-        return max(inside, key=lambda entry: len(entry.url)).name if inside else ""
+        return entry_of(self.request.path, ENTRIES)
+
+    @property
+    def active_public(self) -> str:
+        return entry_of(self.request.path, PUBLIC_ENTRIES)
 
     @cached_property
     def balance(self) -> Balance:
         return ledger.balance(self.user.id)
+
+
+def entry_of(path: str, entries: list[Entry]) -> str:
+    """The name of the entry that a page belongs to; "" where it is none's."""
+    inside = [entry for entry in entries if path.startswith(entry.url)]
+    return max(inside, key=lambda entry: len(entry.url)).name if inside else ""
 
 
 def shell(request: HttpRequest) -> dict[str, Shell]:

@@ -1,0 +1,53 @@
+"""The API guide, with the reader's own key and the models that are served here."""
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from inference.types import Kind
+from modelpilot.accounts.keys import PREFIX
+from modelpilot.accounts.models import ApiKey
+from modelpilot.dashboard import guide
+from modelpilot.dashboard.samples import API
+from modelpilot.fleet import deployments
+from modelpilot.fleet.catalog import cards
+
+KINDS = {f"{kind.upper()}_MODEL": kind for kind in Kind}
+
+
+def docs(request: HttpRequest, name: str = guide.FIRST) -> HttpResponse:
+    try:
+        page = guide.page(name)
+    except KeyError:
+        raise Http404 from None
+    pages = [each for _, group in guide.contents() for each in group]
+    place = pages.index(page)
+    context = {
+        "contents": guide.contents(),
+        "page": page,
+        "body": page.shown(words(request)),
+        "before": pages[place - 1] if place else None,
+        "after": pages[place + 1] if place + 1 < len(pages) else None,
+    }
+    return render(request, "docs.html", context)
+
+
+def words(request: HttpRequest) -> dict[str, str]:
+    """What samples say to this reader: see `guide.WORDS`."""
+    return {"API_URL": API, "YOUR_KEY": key_of(request), **models()}
+
+
+def key_of(request: HttpRequest) -> str:
+    """The reader's newest key as far as we know it; nobody's where there is none."""
+    keys = ApiKey.objects.filter(user_id=request.user.pk, revoked_at=None)
+    newest = keys.order_by("-id").first() if request.user.is_authenticated else None
+    return f"{PREFIX}…{newest.last_four}" if newest else f"{PREFIX}YOUR_KEY"
+
+
+def models() -> dict[str, str]:
+    """Of each kind the first that is served here, else the first of the catalog."""
+    served = {each.model for each in deployments.all_serving() if each.running}
+    found: dict[str, str] = {}
+    for word, kind in KINDS.items():
+        mine = [card.id for card in cards().cards.values() if card.kind is kind]
+        found[word] = next((each for each in mine if each in served), mine[0] if mine else "MODEL")
+    return found
