@@ -66,7 +66,7 @@ FILMS: dict[str, list[tuple[str, str]]] = {
     "emoji-64-video": [("fox.mp4", "a fox drifting to the left")],
 }
 SOUNDS: dict[str, list[tuple[str, str]]] = {
-    "piper-joe": [("piper-joe.mp3", "Hello. This is the voice of Piper.")],
+    "piper-joe": [("piper-joe.mp3", "Hello. This is the voice of Piper, made on an ordinary processor.")],
 }
 
 
