@@ -43,6 +43,7 @@ held AS (
     SET debits_pending = account.debits_pending - held.amount,
         debits_posted = account.debits_posted + held.charge
     FROM held WHERE account.id = held.debit_id
+    RETURNING account.id
 ), resolution AS (
     INSERT INTO billing_transfer (debit_id, credit_id, amount, code, ref, kind, pending_id)
     SELECT debit_id, credit_id,

@@ -136,6 +136,17 @@ STRIPE_WEBHOOK_SECRETS = [
 # Another address than Stripe's own: the tests' stand-in.
 STRIPE_API_BASE = env("STRIPE_API_BASE")
 
+# Mails go out by SMTP; without a host none are sent, and nothing else minds.
+EMAIL_HOST = env("EMAIL_HOST")
+EMAIL_USE_SSL = env_int("EMAIL_USE_SSL", 0) == 1
+EMAIL_USE_TLS = env_int("EMAIL_USE_TLS", 0 if EMAIL_USE_SSL else 1) == 1
+EMAIL_PORT = env_int("EMAIL_PORT", 465 if EMAIL_USE_SSL else 587)
+EMAIL_HOST_USER = env("EMAIL_HOST_USER")
+EMAIL_HOST_PASSWORD = env("EMAIL_HOST_PASSWORD")
+EMAIL_TIMEOUT = 15
+EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if EMAIL_HOST else 'dummy'}.EmailBackend"
+DEFAULT_FROM_EMAIL = env("EMAIL_FROM") or f"modelpilot@{urlsplit(PUBLIC_URL).hostname or HOST}"
+
 # Jobs: how long a pod owns a claimed job without renewing it, and how often it is tried.
 LEASE_S = 30
 MAX_ATTEMPTS = 3
@@ -175,8 +186,10 @@ def without(environment: dict[str, str], *names: str) -> dict[str, str]:
     }
 
 
-# The node starts pods and takes no money.
-NODE_ENVIRONMENT = without(CHILD_ENVIRONMENT, *STRIPE_NAMES)
+# The node starts pods, takes no money and writes no mails.
+NODE_ENVIRONMENT = without(
+    CHILD_ENVIRONMENT, *STRIPE_NAMES, "EMAIL_HOST_USER", "EMAIL_HOST_PASSWORD"
+)
 POD_ENVIRONMENT = without(NODE_ENVIRONMENT, "MODELPILOT_SECRET_KEY") | {
     "MODELPILOT_ROLE": "pod",
     # OpenMP's threads that spin while they wait take the cores from everyone: eight pictures
