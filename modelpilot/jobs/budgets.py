@@ -13,7 +13,7 @@ from django.db.models import Q, Sum
 from django.utils import timezone
 
 from billing import ledger
-from billing.models import Account
+from billing.models import Account, LowBalance
 from billing.money import usd
 from modelpilot.accounts.models import ApiKey
 from modelpilot.errors import ApiError
@@ -86,6 +86,14 @@ def put(owner: int, period: Period, cap: Cap | None, *, key: int | None = None) 
                 )
         budgeted = Budget.objects.filter(owner=owner).exists()
         Account.objects.filter(id=account.id).update(budgeted=budgeted)
+
+
+def warn_below(owner: int, threshold: int | None) -> None:
+    """Mail the owner once the balance falls below so many micro-dollars; None: never."""
+    if threshold is None:
+        LowBalance.objects.filter(owner=owner).delete()
+    else:
+        LowBalance.objects.update_or_create(owner_id=owner, defaults={"threshold": threshold})
 
 
 def so_far(owner: int, key: int | None, start: date) -> int:

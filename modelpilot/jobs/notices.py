@@ -47,7 +47,7 @@ def tell_of_budgets() -> None:
             budget.owner,
             "mail/budget",
             budget=now,
-            name={"day": "daily", "month": "monthly"}[now.period],
+            daily={"day": "daily", "month": "monthly"}[now.period],
             key=budget.key,
             cap=dollars(now.cap),
             spent=dollars(now.spent),

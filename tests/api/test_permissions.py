@@ -10,7 +10,7 @@ SPEECH = {"model": "piper-joe", "text": "Hello."}
 OPENAI_SPEECH = {"model": "piper-joe", "input": "Hello.", "voice": "alloy"}
 CHAT = {"model": "echo", "messages": [{"role": "user", "content": "hello"}]}
 
-READ = ("jobs", "balance", "usage", "key")
+READ = ("jobs", "balance", "usage", "key", "budgets")
 ANY = ("pricing", "quote")
 # Which of the routes each key may use.
 MAY = {

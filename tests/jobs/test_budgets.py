@@ -2,7 +2,6 @@
 
 import random
 import uuid
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -141,8 +140,8 @@ def test_what_a_job_did_not_need_comes_back(alice: User) -> None:
     assert_books_prove()
 
     assert first.hold is not None
-    for end in (lambda: finished(0), lambda: cancel(Job.objects.get(state="queued").id)):
-        end()
+    finished(0)
+    cancel(Job.objects.get(state="queued").id)
     assert spent(alice) == [PRICE // 4]
     assert_books_prove()
 
@@ -267,23 +266,24 @@ def test_everything_at_once_neither_deadlocks_nor_loses(alice: User, bob: User, 
     for owner, under in places:
         budgets.put(owner.id, "day", Cap(40 * PRICE), key=under)
         budgets.put(owner.id, "month", Cap(60 * PRICE), key=under)
-    work: list[Callable[[], object]] = []
-    for _ in range(400):
-        owner, under = dice.choice(places)
-        job = order(owner, key=under, price=dice.randrange(2 * PRICE))
-        part = dice.randrange(2 * PRICE)
-        cap = Cap(dice.randrange(20, 60) * PRICE)
-        doings: list[Callable[[], object]] = [
-            lambda job=job: submit(job),
-            lambda part=part: end_some(part),
-            lambda job=job: cancel(job.id),
-            lambda owner=owner, under=under, cap=cap: budgets.put(
-                owner.id, "day", cap if cap.amount % 3 else None, key=under
-            ),
-        ]
-        work.append(dice.choices(doings, [6, 4, 1, 1])[0])
+    jobs = [
+        order(owner, key=under, price=dice.randrange(2 * PRICE))
+        for owner, under in dice.choices(places, k=400)
+    ]
 
-    outcomes = at_once(len(work), lambda place: work[place]())
+    def do(place: int) -> object:
+        job, part = jobs[place], dice.randrange(2 * PRICE)
+        match dice.choices(("submit", "end", "cancel", "put"), (6, 4, 1, 1))[0]:
+            case "submit":
+                return submit(job)
+            case "end":
+                return end_some(part)
+            case "cancel":
+                return cancel(jobs[place - 1].id)
+        cap = None if part % 3 else Cap(dice.randrange(20, 60) * PRICE)
+        return budgets.put(job.owner, "day", cap, key=job.key)
+
+    outcomes = at_once(len(jobs), do)
 
     wrong = [each for each in outcomes if isinstance(each, Exception)]
     assert {type(each) for each in wrong} <= {ApiError}
