@@ -86,6 +86,11 @@ WHERE pending.kind <> 'pending'
    OR resolution.amount > pending.amount
    OR (resolution.kind = 'void' AND resolution.amount <> pending.amount)
 UNION ALL
+SELECT 'transfer ' || resolution.id || ' resolves a hold that is gone'
+FROM billing_transfer resolution LEFT JOIN billing_transfer pending
+  ON pending.id = resolution.pending_id
+WHERE resolution.pending_id IS NOT NULL AND pending.id IS NULL
+UNION ALL
 SELECT 'account ' || account.id || ' has spent more than it had'
 FROM billing_account account
 WHERE account.code = 'user'
