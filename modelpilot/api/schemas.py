@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from billing.money import micros
 from modelpilot.errors import ApiError
 from modelpilot.jobs import outbound
 
@@ -330,6 +331,14 @@ def whole_cents(value: float) -> float:
     return value
 
 
+def whole_micros(value: float) -> float:
+    try:
+        micros(repr(value))
+    except ValueError:
+        raise ValueError("must have six decimals at most") from None
+    return value
+
+
 class CheckoutBody(Native):
     # USD; the bounds are billing.purchases' own.
     amount: Annotated[Number, Field(ge=5, le=10_000), AfterValidator(whole_cents)]
@@ -340,6 +349,38 @@ class CheckoutBody(Native):
 
 class RedeemBody(Native):
     code: Annotated[str, Field(min_length=1, max_length=60)]
+
+
+# Budgets
+
+# USD; a budget of nothing stops all that costs something.
+Dollars = Annotated[Number, Field(ge=0, le=1_000_000_000), AfterValidator(whole_micros)]
+
+
+class BudgetBody(Native):
+    period: Literal["day", "month"]
+    # Null ends the budget.
+    cap: Dollars | None
+    # Null: of the account.
+    key: Annotated[Whole, Field(ge=1, le=SEED)] | None = None
+    soft_percent: Annotated[Whole, Field(ge=1, le=100)] | None = None
+    soft_limit: Dollars | None = None
+
+    @model_validator(mode="after")
+    def one_soft_limit(self) -> "BudgetBody":
+        if self.soft_percent is not None and self.soft_limit is not None:
+            raise ApiError(
+                422,
+                "invalid_value",
+                "Send 'soft_percent' or 'soft_limit', not both.",
+                param="soft_limit",
+            )
+        return self
+
+
+class LowBalanceBody(Native):
+    # USD; null: no mail.
+    threshold: Annotated[Dollars, Field(gt=0)] | None
 
 
 # Webhooks
