@@ -13,6 +13,7 @@ from inference.types import (
     Kind,
     Preview,
     Progress,
+    Read,
     Result,
     Sound,
     request_from,
@@ -49,6 +50,10 @@ class Run:
         self.delivered = False
         # Whether the row says that the client may have got a part of the answer.
         self.begun = claim.stream
+        # What was read and said so far, in tokens: of the prompt, those known from before among
+        # them, of all answers, and those of thoughts among them.
+        self.tokens_in = self.tokens_cached = 0
+        self.tokens_out = self.tokens_reasoning = 0
         self.stopped: str | None = None
         self.stopped_at = 0.0
         self.succeeded = False
@@ -70,10 +75,15 @@ class Run:
     def emit(self, event: Event) -> None:
         self.check()
         match event:
-            case Delta(text=text, index=index):
-                if text:
+            case Delta():
+                self.tokens_out += event.tokens
+                if event.part == "reasoning":
+                    self.tokens_reasoning += event.tokens
+                if event.text or event.call or event.logprobs:
                     self.delivered = True
-                    self.channel.delta(index, text)
+                    self.channel.delta(event)
+            case Read(tokens=tokens, cached=cached):
+                self.tokens_in, self.tokens_cached = tokens, cached
             case Sound(content=content):
                 if content:
                     self.sound(event)
@@ -155,11 +165,18 @@ class Run:
         # "lost" and "draining": the job is, or will be, somebody else's.
 
     def partial_result(self) -> dict[str, Any] | None:
-        choices = [
-            {"index": index, "text": self.channel.text(index), "finish_reason": "cancelled"}
-            for index in sorted(self.channel.texts)
-        ]
-        return {"choices": choices} if choices else None
+        """What the client got of an answer that was cancelled."""
+        choices = self.channel.choices("cancelled")
+        return {"choices": choices, "usage": self.usage()} if choices else None
+
+    def usage(self) -> dict[str, Any]:
+        return {
+            "prompt_tokens": self.tokens_in,
+            "completion_tokens": self.tokens_out,
+            "total_tokens": self.tokens_in + self.tokens_out,
+            "prompt_tokens_details": {"cached_tokens": self.tokens_cached},
+            "completion_tokens_details": {"reasoning_tokens": self.tokens_reasoning},
+        }
 
     def finish(self, state: Job.State, **fields: Any) -> None:
         if lease.finish(self.claim, state, **fields):

@@ -8,6 +8,7 @@ import pytest
 from django.conf import settings
 from redis import Redis
 
+from inference.types import Delta
 from modelpilot.jobs import stream, valkey
 from modelpilot.jobs.follow import Reader, Subscription
 from modelpilot.jobs.ids import new_id
@@ -50,7 +51,7 @@ async def text_until_end(subscription: Subscription) -> str:
 
 def speak(channel: Channel, words: list[str]) -> None:
     for word in words:
-        channel.delta(0, word)
+        channel.delta(Delta(word))
 
 
 WORDS = [f"word{number} " for number in range(500)]
