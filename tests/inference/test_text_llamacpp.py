@@ -181,12 +181,6 @@ def test_an_effort_is_taken_by_a_model_that_does_not_think(smollm: Engine) -> No
         assert "reasoning" not in result.data["choices"][0]
 
 
-def test_an_answer_ends_where_the_context_does(one_slot: Engine) -> None:
-    result = one_slot.generate(ask("word " * 1990, max_tokens=500), silent)
-    assert result.data["choices"][0]["finish_reason"] == "length"
-    assert result.data["usage"]["total_tokens"] == 2048
-
-
 def test_a_picture_is_refused(smollm: Engine) -> None:
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
     request = ChatRequest([{"role": "user", "content": [picture]}])
