@@ -168,7 +168,7 @@ class Message(OpenAI):
         more = {
             "name": self.name,
             "reasoning_content": self.reasoning_content,
-            "tool_calls": self.tool_calls and [call.model_dump() for call in self.tool_calls],
+            "tool_calls": [call.model_dump() for call in self.tool_calls or ()],
             "tool_call_id": self.tool_call_id,
         }
         return {
@@ -308,7 +308,7 @@ class ChatBody(TextBody):
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     reasoning_effort: (
-        Literal["none", "minimal", "low", "medium", "high", "xhigh", "default"] | None
+        Literal["none", "minimal", "low", "medium", "high", "xhigh", "max", "default"] | None
     ) = None
     logprobs: bool | None = None
     top_logprobs: Annotated[Whole, Field(ge=0, le=20)] | None = None
@@ -357,11 +357,11 @@ class ChatBody(TextBody):
         response_format = self.response_format
         choice = self.tool_choice
         # Who may call nothing need not know of tools.
-        tools = None if choice == "none" else self.tools
+        tools = [] if choice == "none" else [tool.plain() for tool in self.tools or ()]
+        chosen = choice.model_dump() if isinstance(choice, NamedTool) else choice
         more = {
-            "tools": tools and [tool.plain() for tool in tools],
-            "tool_choice": tools
-            and (choice.model_dump() if isinstance(choice, NamedTool) else choice),
+            "tools": tools,
+            "tool_choice": chosen if tools else None,
             "reasoning_effort": None
             if self.reasoning_effort == "default"
             else self.reasoning_effort,

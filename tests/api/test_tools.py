@@ -63,18 +63,17 @@ def test_a_named_tool_is_called_and_its_answer_is_read(alice: Caller) -> None:
 
 
 def test_a_required_call_is_streamed_in_openais_shape(alice: Caller) -> None:
+    asked: dict[str, Any] = {
+        "model": MODEL,
+        "messages": [QUESTION],
+        "tools": [WEATHER, CLOCK],
+        "tool_choice": "required",
+        "max_tokens": 100,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
     with alice.openai() as client:
-        chunks = list(
-            client.chat.completions.create(
-                model=MODEL,
-                messages=[QUESTION],  # type: ignore[list-item]
-                tools=[WEATHER, CLOCK],  # type: ignore[list-item]
-                tool_choice="required",
-                max_tokens=100,
-                stream=True,
-                stream_options={"include_usage": True},
-            )
-        )
+        chunks: list[ChatCompletionChunk] = list(client.chat.completions.create(**asked))
     opening, naming, *rest, last, usage = chunks
     assert opening.choices[0].delta.role == "assistant"
     assert opening.choices[0].delta.content is None

@@ -55,7 +55,7 @@ PLACE = {
         "point": {"type": "object", "properties": {"x": {"type": "integer"}}, "required": ["x"]}
     },
 }
-TOOLS = [
+TOOLS: list[dict[str, Any]] = [
     {"type": "function", "function": {"name": "find", "parameters": PLACE}},
     {"type": "function", "function": {"name": "wait"}},
 ]

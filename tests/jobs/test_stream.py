@@ -12,7 +12,8 @@ from inference.types import Delta
 from modelpilot.jobs import stream, valkey
 from modelpilot.jobs.follow import Reader, Subscription
 from modelpilot.jobs.ids import new_id
-from modelpilot.jobs.stream import END, RESTART, Channel, Event, Publisher
+from modelpilot.jobs.parts import Event
+from modelpilot.jobs.stream import END, RESTART, Channel, Publisher
 
 
 @pytest.fixture
