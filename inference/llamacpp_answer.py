@@ -120,7 +120,6 @@ class Answer:
     request: ChatRequest
     usages: list[dict[str, Any]] = field(default_factory=list)
     failure: BaseException | None = None
-    read: bool = False
 
     def receive(self, chunk: str) -> bool:
         """Take one chunk; True tells llama.cpp to stop."""
@@ -148,12 +147,9 @@ class Answer:
             self.usages.append(chunk["usage"])
 
     def _reading(self, progress: dict[str, int]) -> None:
-        if self.read:
-            # Reading a long prompt is no part of the answer, but it can be cancelled.
-            self.emit(Progress(0.0))
-        else:
-            self.read = True
-            self.emit(Read(progress["total"], progress["cache"]))
+        # Reading a long prompt is no part of the answer, but it can be cancelled.
+        over = progress["processed"] == progress["total"]
+        self.emit(Read(progress["total"], progress["cache"]) if over else Progress(0.0))
 
     def result(self) -> Result:
         """The finished answers; raises what stopped them."""

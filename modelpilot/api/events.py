@@ -92,7 +92,9 @@ async def told(request: HttpRequest, subscription: Subscription) -> AsyncIterato
 
 def untold(job: dict[str, Any], reach: Reach) -> list[Event]:
     """The ends of the parts that the stream did not bring: the row has the last word."""
-    choices = (job["result"] or {}).get("choices", ())
+    result = job["result"] or {}
+    spoken = [{"index": 0, "text": result["text"]}] if "text" in result else ()
+    choices = result.get("choices", spoken)
     deltas = [delta for choice in choices for delta in parts.deltas(choice)]
     return [rest for delta in deltas if (rest := reach.rest(delta)) is not None]
 

@@ -11,7 +11,7 @@ import pytest
 from benchmarks.schemas import mistakes
 from inference.catalog import Catalog
 from inference.errors import Cancelled, ContextLengthExceeded, InvalidRequest
-from inference.types import ChatRequest, Delta, Emit, Engine, Event, Read, Result
+from inference.types import ChatRequest, Delta, Emit, Engine, Event, Progress, Read, Result
 from tests.inference.conftest import Loader
 
 FRANCE = "What is the capital of France?"
@@ -262,7 +262,7 @@ def test_cancelling_while_it_reads_a_long_prompt(one_slot: Engine) -> None:
 
     with pytest.raises(Cancelled):
         one_slot.generate(ask("number " * 1900), emit)
-    assert isinstance(events[0], Read)
+    assert isinstance(events[0], Progress)
 
 
 def test_an_error_of_the_caller_is_not_swallowed(smollm: Engine) -> None:
