@@ -1,6 +1,6 @@
 from django.urls import include, path
 
-from modelpilot.dashboard import billing, docs, front, gallery, overview, setup
+from modelpilot.dashboard import billing, docs, front, gallery, overview, setup, statement
 
 urlpatterns = [
     path("", front.front, name="front"),
@@ -14,4 +14,5 @@ urlpatterns = [
     path("dashboard/", overview.overview, name="overview"),
     path("dashboard/billing/", billing.billing, name="billing"),
     path("dashboard/billing/success", billing.success, name="billing-success"),
+    path("dashboard/billing/statement/<str:token>", statement.statement, name="statement"),
 ]
