@@ -4,39 +4,32 @@ import re
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
 
 from billing import ledger, payments, purchases, statement
-from billing.models import Purchase
+from billing.models import LowBalance, Purchase
 from billing.money import MICROS_PER_USD
 from billing.purchases import BONUS_PERCENT
 from billing.statement import Entry
+from modelpilot.accounts.models import User
 from modelpilot.dashboard.shell import current_user, signed_in
+from modelpilot.dashboard.statement import WORDS
+from modelpilot.jobs import budgets
+from modelpilot.jobs import statement as monthly
+from modelpilot.jobs.budgets import State
 
 SESSION = re.compile(r"cs_[A-Za-z0-9_]{10,200}")
 # USD; any other amount from the first one on can be bought too.
 PRESETS = (5, 10, 25, 50, 100)
 PURCHASES = 5
 MOVES = 25
-# As people know the ledger's codes.
-WORDS = {
-    "topup": "Credit bought",
-    "bonus": "Bonus of the first purchase",
-    "bonus_taken": "Bonus taken back",
-    "bonus_undone": "Bonus given again",
-    "grant": "Credit from the operator",
-    "code": "Code redeemed",
-    "charge": "Job",
-    "refund": "Refund",
-    "refund_undone": "Refund that did not go through",
-    "dispute": "Disputed payment",
-    "dispute_undone": "Disputed payment returned",
-    "repayment": "Debt repaid",
-}
+MONTHS = 12
 STATES = {
     "open": ("Not paid yet", ""),
     "processing": ("On its way", "info live"),
@@ -68,9 +61,11 @@ class Move:
 
 @signed_in
 def billing(request: HttpRequest) -> HttpResponse:
-    owner = current_user(request).id
+    user = current_user(request)
+    owner = user.id
     bought, more_bought = bought_by(owner, request.GET.get("purchases"))
     moves, more_moves = moves_of(owner, request.GET.get("before"))
+    caps = caps_of(owner)
     context = {
         "balance": ledger.balance(owner),
         "freezes": ledger.freezes(owner),
@@ -81,6 +76,10 @@ def billing(request: HttpRequest) -> HttpResponse:
         "more_bought": more_bought,
         "moves": moves,
         "more_moves": more_moves,
+        "months": months_of(user),
+        "caps": caps,
+        "soft": next((each.soft_percent for _, _, each in caps if each), None),
+        "low": LowBalance.objects.filter(owner=owner).first(),
     }
     return render(request, "dashboard/billing.html", context)
 
@@ -108,9 +107,34 @@ def moves_of(owner: int, before: str | None) -> tuple[list[Move], int | None]:
     return list(map(line, page)), page[-1].id if len(found) > MOVES else None
 
 
+def months_of(user: User) -> list[date]:
+    """The months that have a statement, newest first; a year of them at most."""
+    month, found = timezone.now().date().replace(day=1), []
+    while len(found) < MONTHS and month >= user.created_at.date().replace(day=1):
+        found.append(month)
+        month = (month - timedelta(days=1)).replace(day=1)
+    return found
+
+
+def caps_of(owner: int) -> list[tuple[str, str, State | None]]:
+    """(period, its name, budget) of the account itself; its keys' are on their pages."""
+    mine = {each.period: each for each in budgets.of_account(owner) if each.key is None}
+    return [("day", "Daily", mine.get("day")), ("month", "Monthly", mine.get("month"))]
+
+
+@signed_in
+def month(request: HttpRequest, name: str) -> HttpResponse:
+    """Leads to the page of a month that prints, whose link is good for fifteen minutes."""
+    first = monthly.first_of(name)
+    if first is None:
+        raise Http404
+    return redirect("statement", monthly.link(current_user(request).id, first))
+
+
 def line(entry: Entry) -> Move:
-    word = WORDS.get(entry.type, entry.type.replace("_", " ").capitalize())
-    return Move(entry, word, job_url(entry.reference) if entry.type == "charge" else "")
+    if entry.type == "charge":
+        return Move(entry, "Job", job_url(entry.reference))
+    return Move(entry, WORDS.get(entry.type, entry.type.replace("_", " ").capitalize()), "")
 
 
 def job_url(reference: str) -> str:

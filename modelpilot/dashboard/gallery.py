@@ -1,4 +1,4 @@
-"""What there is to call and what it costs, for everybody: from the cards and the prices in force."""
+"""What there is to call and what it costs, for everybody: cards, and the prices in force."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -54,19 +54,24 @@ LOADING = "It is on its way into memory."
 # Made by the models themselves: see static/modelpilot/gallery/README.md.
 PICTURES: dict[str, list[tuple[str, str]]] = {
     "emoji-64": [
-        ("apple.webp", "a red apple on a white background"),
-        ("fox.webp", "a fox on a green background"),
-        ("rocket.webp", "a rocket on a blue background"),
-        ("pizza.webp", "a slice of pizza on a yellow background"),
-        ("car.webp", "a blue car on a yellow background"),
-        ("octopus.webp", "an octopus on a pink background"),
+        ("modelpilot/gallery/apple.webp", "a red apple on a white background"),
+        ("modelpilot/gallery/fox.webp", "a fox on a green background"),
+        ("modelpilot/gallery/rocket.webp", "a rocket on a blue background"),
+        ("modelpilot/gallery/frog.webp", "a green frog on a white background"),
+        ("modelpilot/gallery/car.webp", "a blue car on a yellow background"),
+        ("modelpilot/gallery/strawberry.webp", "a strawberry on a pink background"),
     ],
 }
 FILMS: dict[str, list[tuple[str, str]]] = {
-    "emoji-64-video": [("fox.mp4", "a fox drifting to the left")],
+    "emoji-64-video": [("modelpilot/gallery/fox.mp4", "a fox drifting to the left")],
 }
 SOUNDS: dict[str, list[tuple[str, str]]] = {
-    "piper-joe": [("piper-joe.mp3", "Hello. This is the voice of Piper, made on an ordinary processor.")],
+    "piper-joe": [
+        (
+            "modelpilot/gallery/piper-joe.mp3",
+            "Hello. This is the voice of Piper, made on an ordinary processor.",
+        )
+    ],
 }
 
 
@@ -133,9 +138,7 @@ def all_models() -> list[Shown]:
     return sorted(found, key=lambda each: not each.served)
 
 
-def shown(
-    card: Card, changed: Mapping[str, dict[str, int]], states: Mapping[str, str]
-) -> Shown:
+def shown(card: Card, changed: Mapping[str, dict[str, int]], states: Mapping[str, str]) -> Shown:
     state = states.get(card.id, "absent")
     return Shown(card, price_of(card, changed.get(card.id)), state, *STATES[state])
 
@@ -211,6 +214,7 @@ def abilities(card: Card) -> list[str]:
             said = [
                 "Streams its answer as it is written",
                 "JSON, also by a schema (response_format)",
+                *(["Calls your functions (tools)"] if options.get("tools", True) else []),
                 f"Prompt and answer together up to {card.context:,} tokens",
             ]
         case Kind.IMAGE | Kind.VIDEO:

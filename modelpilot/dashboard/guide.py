@@ -10,15 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from html import escape
-from itertools import count
+from itertools import count, groupby, pairwise
+from typing import Any
 
 from django.conf import settings
 from django.utils.text import slugify
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
-from pygments import highlight
-from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
+from pygments.token import Comment, Keyword, Name, Number, String
 
 FOLDER = settings.BASE_DIR / "docs" / "api"
 LANGUAGES = {"curl": "curl", "python": "Python", "javascript": "JavaScript"}
@@ -53,7 +53,15 @@ WORDS = (
     "TRANSCRIPTION_MODEL",
 )
 WORD = re.compile("|".join(WORDS))
-formatter = HtmlFormatter(nowrap=True)
+COLOURS = {
+    String: "s",
+    Keyword: "k",
+    Comment: "c",
+    Number: "m",
+    Name.Builtin: "k",
+    Name.Tag: "t",
+    Name.Variable: "m",
+}
 markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
 
 
@@ -107,7 +115,7 @@ def contents() -> list[tuple[str, list[Page]]]:
 def headings(tokens: Sequence[Token]) -> tuple[str, list[tuple[str, str]]]:
     """The title and the sections; these and smaller headings get anchors."""
     title, sections = "", []
-    for opening, inline in zip(tokens, tokens[1:], strict=False):
+    for opening, inline in pairwise(tokens):
         if opening.type != "heading_open":
             continue
         text = "".join(child.content for child in inline.children or ())
@@ -155,8 +163,24 @@ def rendered(prose: Sequence[Token]) -> str:
 
 
 def coloured(fence: Token) -> str:
+    """The sample with its keywords, texts, numbers and comments marked."""
     lexer = get_lexer_by_name(LEXERS.get(fence.info, fence.info))
-    return str(highlight(fence.content, lexer, formatter)).rstrip("\n")
+    parts = ((colour(kind), text) for kind, text in lexer.get_tokens(fence.content))
+    marked = [
+        (name, escape("".join(text for _, text in run))) for name, run in groupby(parts, first)
+    ]
+    return "".join(
+        f'<i class="{name}">{text}</i>' if name else text for name, text in marked
+    ).rstrip("\n")
+
+
+def first(part: tuple[str, str]) -> str:
+    return part[0]
+
+
+def colour(kind: Any) -> str:
+    """The class of a kind of token; most have none."""
+    return next((name for parent, name in COLOURS.items() if kind in parent), "")
 
 
 def tabs(fences: Sequence[Token], number: int) -> str:

@@ -1,6 +1,7 @@
 """Tags and filters that every template has."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 
 from django import template
 from django.templatetags.static import static
@@ -29,6 +30,12 @@ def dollars(micros: int | None) -> str:
     whole, rest = divmod(abs(micros), 1_000_000)
     digits = f"{rest:06d}".rstrip("0").ljust(2, "0")
     return f"{sign}${whole:,}.{digits}"
+
+
+@register.filter
+def usd(micros: int) -> str:
+    """Micro-dollars as a field for a number takes them."""
+    return f"{Decimal(micros) / 1_000_000:.6f}".rstrip("0").rstrip(".")
 
 
 @register.filter

@@ -13,6 +13,7 @@ urlpatterns = [
     path("accounts/", include("allauth.urls")),
     path("dashboard/", overview.overview, name="overview"),
     path("dashboard/billing/", billing.billing, name="billing"),
+    path("dashboard/billing/months/<str:name>", billing.month, name="month"),
     path("dashboard/billing/success", billing.success, name="billing-success"),
     path("dashboard/billing/statement/<str:token>", statement.statement, name="statement"),
 ]

@@ -1,4 +1,4 @@
-// Buying and redeeming, by the API's own routes.
+// Buying, redeeming and budgets, by the API's own routes.
 
 import { call } from "./api.js";
 import { toast } from "./toast.js";
@@ -64,5 +64,19 @@ redeeming.addEventListener("submit", (event) => {
     const code = redeeming.elements.code.value;
     await call("billing/redeem", { method: "POST", body: { code } });
     location.assign(location.pathname);
+  });
+});
+
+const budgeting = document.querySelector("[data-budgets]");
+budgeting.addEventListener("submit", (event) => {
+  event.preventDefault();
+  sending(budgeting, async () => {
+    const { day, month, soft, low } = budgeting.elements;
+    const number = (input) => (input.value === "" ? null : Number(input.value));
+    const put = (path, body) => call(path, { method: "PUT", body });
+    for (const cap of [day, month])
+      await put("budgets", { period: cap.name, cap: number(cap), soft_percent: number(cap) === null ? null : number(soft) });
+    await put("budgets/low_balance", { threshold: number(low) });
+    location.reload();
   });
 });
