@@ -109,7 +109,8 @@ def moves_of(owner: int, before: str | None) -> tuple[list[Move], int | None]:
 
 def months_of(user: User) -> list[date]:
     """The months that have a statement, newest first; a year of them at most."""
-    month, found = timezone.now().date().replace(day=1), []
+    month = timezone.now().date().replace(day=1)
+    found: list[date] = []
     while len(found) < MONTHS and month >= user.created_at.date().replace(day=1):
         found.append(month)
         month = (month - timedelta(days=1)).replace(day=1)

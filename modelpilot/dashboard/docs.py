@@ -5,7 +5,7 @@ from django.shortcuts import render
 
 from inference.types import Kind
 from modelpilot.accounts.keys import PREFIX
-from modelpilot.accounts.models import ApiKey
+from modelpilot.accounts.models import ApiKey, User
 from modelpilot.dashboard import guide
 from modelpilot.dashboard.samples import API
 from modelpilot.fleet import deployments
@@ -38,8 +38,10 @@ def words(request: HttpRequest) -> dict[str, str]:
 
 def key_of(request: HttpRequest) -> str:
     """The reader's newest key as far as we know it; nobody's where there is none."""
-    keys = ApiKey.objects.filter(user_id=request.user.pk, revoked_at=None)
-    newest = keys.order_by("-id").first() if request.user.is_authenticated else None
+    user = request.user
+    if not isinstance(user, User):
+        return f"{PREFIX}YOUR_KEY"
+    newest = ApiKey.objects.filter(user=user, revoked_at=None).order_by("-id").first()
     return f"{PREFIX}…{newest.last_four}" if newest else f"{PREFIX}YOUR_KEY"
 
 

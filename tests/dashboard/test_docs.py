@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from django.conf import settings
 from django.test import Client
 
 from modelpilot.accounts import keys
@@ -56,9 +57,11 @@ def test_every_code_of_an_error_is_explained() -> None:
     table = (guide.FOLDER / "errors.md").read_text()
     named = set(re.findall(r"`([a-z_]+)`", table))
     source = "\n".join(
-        path.read_text() for path in (guide.settings.BASE_DIR / "modelpilot").rglob("*.py")
+        path.read_text() for path in (settings.BASE_DIR / "modelpilot").rglob("*.py")
     )
     raised = set(re.findall(r"ApiError\(\s*\d{3},\s*\"([a-z_]+)\"", source))
+    # And those of jobs, which wait for their answer in a row.
+    raised |= set(re.findall(r"\"code\": \"([a-z_]+)\"", source))
     # Of Stripe alone.
     raised -= {"invalid_webhook"}
     assert raised
