@@ -20,7 +20,7 @@ from billing.statement import Entry
 from modelpilot.accounts.models import User
 from modelpilot.dashboard.shell import current_user, signed_in
 from modelpilot.dashboard.statement import WORDS
-from modelpilot.jobs import budgets
+from modelpilot.jobs import budgets, usage
 from modelpilot.jobs import statement as monthly
 from modelpilot.jobs.budgets import State
 
@@ -68,6 +68,7 @@ def billing(request: HttpRequest) -> HttpResponse:
     caps = caps_of(owner)
     context = {
         "balance": ledger.balance(owner),
+        "spent": usage.spend(owner)[1],
         "freezes": ledger.freezes(owner),
         "payments": payments.configured(),
         "bonus": BONUS_PERCENT if purchases.bonus_for(owner, MICROS_PER_USD) else 0,

@@ -8,11 +8,12 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
 from billing import payments, prices
-from billing.pricing import UNITS, Price, amount
+from billing.pricing import UNITS, Price
 from inference import voices
 from inference.catalog import Card
 from inference.types import Kind
 from modelpilot.dashboard.samples import curl_of
+from modelpilot.dashboard.tags import dollars
 from modelpilot.fleet import deployments
 from modelpilot.fleet.catalog import cards, price_of
 
@@ -153,8 +154,8 @@ def parts(price: Price, card: Card) -> list[Part]:
         "steps": f"above {price.base_steps} steps" if price.steps else "",
     }
     return [
-        Part(f"${amount(value)}", f"per {UNITS[name]}", above.get(name, ""))
-        for name, value in price.parts().items()
+        Part(dollars(getattr(price, name)), f"per {UNITS[name]}", above.get(name, ""))
+        for name in price.parts()
     ]
 
 
