@@ -236,12 +236,14 @@ class Device:
     """Where a pod's model sits: `kind` is "cpu" or "cuda"; `threads` bounds CPU work.
 
     `memory_mb` is the memory of a GPU that the pod may use, in MB; None is all that is free.
+    `count` GPUs from `index` on are the pod's, each with that much.
     """
 
     kind: str = "cpu"
     index: int = 0
     threads: int = 1
     memory_mb: int | None = None
+    count: int = 1
 
 
 class Engine(Protocol):
