@@ -4,9 +4,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
+CHAOS := tests/chaos tests/test_compose.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo stripe-demo test test-money lint format bench lock
+.PHONY: help run demo stripe-demo test test-money chaos lint format bench lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,7 +22,10 @@ stripe-demo: $(INSTALLED) ## Buy credit from a stand-in for Stripe, in a throw-a
 	@exec $(BIN)/python -m tests.fake_stripe
 
 test: $(INSTALLED) ## Run the tests, on the real PostgreSQL and Valkey
-	@exec $(BIN)/python -m pytest $(ARGS)
+	@exec $(BIN)/python -m pytest $(addprefix --ignore ,$(CHAOS)) $(ARGS)
+
+chaos: $(INSTALLED) ## Kill every part of running systems, and see that nothing is lost (minutes)
+	@exec $(BIN)/python -m pytest $(CHAOS) $(ARGS)
 
 test-money: $(INSTALLED) ## Run the tests of money with all histories and orders (minutes)
 	@exec $(BIN)/python -m pytest --full tests/billing $(ARGS)

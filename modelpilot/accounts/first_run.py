@@ -8,7 +8,7 @@ from django.db import transaction
 
 from billing import ledger
 from billing.money import micros
-from modelpilot.accounts import keys
+from modelpilot.accounts import audit, keys
 from modelpilot.accounts.models import User
 
 SALT = "modelpilot.setup"
@@ -62,4 +62,6 @@ def operator_of(token: str) -> User | None:
 def finish(operator: User, email: str, password: str) -> None:
     operator.email = email.lower()
     operator.set_password(password)
-    operator.save(update_fields=["email", "password"])
+    with transaction.atomic():
+        operator.save(update_fields=["email", "password"])
+        audit.record("account.setup", operator)

@@ -9,7 +9,8 @@ from typing import Any
 from django.http import HttpRequest
 from ninja.security import HttpBearer
 
-from modelpilot.accounts import keys
+from modelpilot.accounts import audit, keys
+from modelpilot.accounts.audit import Actor
 from modelpilot.accounts.keys import Principal
 from modelpilot.api import gate, limits
 from modelpilot.errors import ApiError
@@ -33,6 +34,14 @@ class Key(HttpBearer):
         try:
             principal = await self.authenticate(request, bearer(request))
             request.scope["modelpilot.principal"] = principal  # type: ignore[attr-defined]
+            audit.acting.set(
+                Actor(
+                    principal.email,
+                    principal.user_id,
+                    principal.key_id,
+                    limits.client_address(request),
+                )
+            )
             self.authorise(principal)
             gate.check_body(request)
         except ApiError:

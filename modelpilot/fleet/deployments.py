@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models import F, Value
 from django.db.models.functions import Coalesce, Now
 
@@ -12,6 +13,7 @@ from inference import engines, weights
 from inference.catalog import Card
 from inference.errors import InferenceError
 from modelpilot import prepared
+from modelpilot.accounts import audit
 from modelpilot.errors import ApiError
 from modelpilot.fleet import facts, machine
 from modelpilot.fleet.catalog import cards
@@ -59,8 +61,17 @@ def deploy(card: Card) -> Deployment:
         raise ApiError(
             422, "model_not_deployable", f"{card.id} can't be deployed. {reason}", param="model"
         )
-    deployment, created = Deployment.objects.get_or_create(model=card.id)
-    return deployment if created else start(deployment)
+    with transaction.atomic():
+        deployment, created = Deployment.objects.get_or_create(model=card.id)
+        if created:
+            audit.record("deployment.create", about(deployment))
+            return deployment
+        return start(deployment)
+
+
+def about(deployment: Deployment) -> str:
+    """How the audit log calls a deployment."""
+    return f"deployment {deployment.id} of {deployment.model}"
 
 
 def can_be_downloaded(card: Card) -> bool:
@@ -74,14 +85,18 @@ def start(deployment: Deployment) -> Deployment:
     """Serve it (again), with past failures forgotten."""
     deployment.desired = Deployment.Desired.RUNNING
     deployment.failures, deployment.error, deployment.retry_at = 0, "", None
-    deployment.save(update_fields=["desired", "failures", "error", "retry_at"])
+    with transaction.atomic():
+        deployment.save(update_fields=["desired", "failures", "error", "retry_at"])
+        audit.record("deployment.start", about(deployment))
     return deployment
 
 
 def stop(deployment: Deployment) -> Deployment:
     """Serve it no longer: running jobs finish, waiting ones fail, new ones are refused."""
     deployment.desired = Deployment.Desired.STOPPED
-    deployment.save(update_fields=["desired"])
+    with transaction.atomic():
+        deployment.save(update_fields=["desired"])
+        audit.record("deployment.stop", about(deployment))
     return deployment
 
 
@@ -90,7 +105,9 @@ def change(deployment: Deployment, **fields: Any) -> Deployment:
     for name, value in fields.items():
         setattr(deployment, name, value)
     if fields:
-        deployment.save(update_fields=list(fields))
+        with transaction.atomic():
+            deployment.save(update_fields=list(fields))
+            audit.record("deployment.change", about(deployment), **fields)
     return deployment
 
 
