@@ -16,9 +16,18 @@ DIFFUSION = {
     "accelerate": "accelerate",
     "safetensors": "safetensors",
 }
+TEXT = {
+    "torch": "torch",
+    "transformers": "transformers",
+    "accelerate": "accelerate",
+    "safetensors": "safetensors",
+    "xgrammar": "xgrammar",
+    "gguf": "gguf",
+}
 # What each engine imports, and the name to install it by.
 NEEDS = {
     "text_llamacpp": {"xllamacpp": "xllamacpp"},
+    "text_transformers": TEXT,
     "speech_kokoro": {"kokoro_onnx": "kokoro-onnx"},
     "speech_piper": {"piper": "piper-tts"},
     "speech_chatterbox": {"chatterbox": "chatterbox-light"},
