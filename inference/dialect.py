@@ -17,12 +17,12 @@ THINK, THOUGHT = "<think>", "</think>"
 # round a name and JSON. Llama: the JSON alone, with "parameters".
 Syntax = Literal["hermes", "deepseek", "llama"]
 
-BEGIN = {"hermes": "<tool_call>", "deepseek": "<｜tool▁call▁begin｜>", "llama": "{"}  # noqa: RUF001
-END = {"hermes": "</tool_call>", "deepseek": "<｜tool▁call▁end｜>", "llama": ""}  # noqa: RUF001
+BEGIN = {"hermes": "<tool_call>", "deepseek": "<｜tool▁call▁begin｜>", "llama": "{"}
+END = {"hermes": "</tool_call>", "deepseek": "<｜tool▁call▁end｜>", "llama": ""}
 # DeepSeek's brackets round all calls say nothing.
 SILENT = {
     "hermes": (),
-    "deepseek": ("<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>"),  # noqa: RUF001
+    "deepseek": ("<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>"),
     "llama": (),
 }
 _NAME = r'"((?:[^"\\]|\\.)*)"'
@@ -31,7 +31,7 @@ _JSON = re.compile(
     r'"(?:arguments|parameters)"\s*:\s*(?=\{)'
 )
 _DEEPSEEK = re.compile(
-    r"\s*(?:function<｜tool▁sep｜>([^\n<]+)\n```json\n|([^\n<]+)<｜tool▁sep｜>)\s*(?=\{)"  # noqa: RUF001
+    r"\s*(?:function<｜tool▁sep｜>([^\n<]+)\n```json\n|([^\n<]+)<｜tool▁sep｜>)\s*(?=\{)"
 )
 
 
@@ -51,7 +51,7 @@ def written(syntax: Syntax, name: str) -> tuple[str, str]:
         return f'<tool_call>\n{{"name": {quoted}, "arguments": ', "}\n</tool_call>"
     if syntax == "llama":
         return f'{{"name": {quoted}, "parameters": ', "}"
-    begin = f"{BEGIN[syntax]}function<｜tool▁sep｜>{name}\n```json\n"  # noqa: RUF001
+    begin = f"{BEGIN[syntax]}function<｜tool▁sep｜>{name}\n```json\n"
     return begin, f"\n```{END[syntax]}"
 
 

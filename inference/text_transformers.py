@@ -335,48 +335,50 @@ def _usage(prompt: int, cached: int, writers: list[Writer]) -> dict[str, Any]:
     }
 
 
-@torch.inference_mode()
 def measured(model: Any, card: Card, device: Device, context: int) -> tuple[Cache, int]:
     """A cache as large as the memory allows, found by reading a prompt; with its pages.
 
     Raises InferenceError if not even one request of the whole context would fit.
     """
     cache = Cache(PAGE)
-    count = min(BUDGET[device.kind], context)
     # What is free before the model works, on its fullest GPU; what it needs to work comes off.
     before = _free_bytes(card, device)
-    places = torch.arange(count, device=model.device)
-    pages = torch.arange(-(-count // PAGE), device=model.device)
-    group = Group(0, 1, count, pages, count, [count])
-    for _ in range(2):
-        model(
-            input_ids=torch.full_like(places, 1)[None],
-            position_ids=places[None],
-            use_cache=False,
-            layout=Layout(cache, places, [group]),
-            logits_to_keep=torch.arange(min(count, card.slots), device=model.device),
-        )
+    with torch.inference_mode():
+        _read_something(model, cache, min(BUDGET[device.kind], context), card.slots)
     free = min(before - _peak_bytes(device), _free_bytes(card, device))
     # A step copies what it reads of one layer, and its logits more than once.
     per_token = cache.bytes_per_token * (1 + 1 / len(cache.shapes))
     room = int(CAREFUL * free / per_token) // PAGE
-    needed, most = -(-context // PAGE) + 1, -(-card.slots * context // PAGE)
+    needed, most = -(-context // PAGE) + 1, -(-card.slots * context // PAGE) + 1
     if room < needed:
         raise InferenceError(
             f"{card.id} leaves {max(free, 0) // 1_000_000} MB of its memory for its cache, and one "
             f"request of {context} tokens needs {int(needed * PAGE * per_token) // 1_000_000} MB. "
             "Raise memory_mb or lower context in its card."
         )
-    pages_count = min(room, most)
-    cache.allocate(pages_count)
-    return cache, pages_count
+    cache.allocate(min(room, most))
+    return cache, min(room, most)
+
+
+def _read_something(model: Any, cache: Cache, count: int, answers: int) -> None:
+    """Read a prompt of `count` tokens, as for many `answers`: the largest step there can be."""
+    places = torch.arange(count, device=model.device)
+    pages = torch.arange(-(-count // PAGE), device=model.device)
+    model(
+        input_ids=torch.ones_like(places)[None],
+        position_ids=places[None],
+        use_cache=False,
+        layout=Layout(cache, places, [Group(0, 1, count, pages, count, [count])]),
+        logits_to_keep=torch.arange(min(count, answers), device=model.device),
+    )
 
 
 def _free_bytes(card: Card, device: Device) -> int:
     """What may still be taken: of the card's memory on the CPU, of each GPU otherwise."""
     if device.kind == "cpu":
-        return card.memory_mb * 1_000_000 - psutil.Process().memory_info().rss
-    free = []
+        resident: int = psutil.Process().memory_info().rss
+        return card.memory_mb * 1_000_000 - resident
+    free: list[int] = []
     for number in range(device.index, device.index + device.count):
         of_gpu = torch.cuda.mem_get_info(number)[0]
         reserved = torch.cuda.memory_reserved(number)
@@ -391,7 +393,8 @@ def _peak_bytes(device: Device) -> int:
     if device.kind == "cpu":
         return 0
     numbers = range(device.index, device.index + device.count)
-    return max(
+    peaks: list[int] = [
         torch.cuda.max_memory_allocated(number) - torch.cuda.memory_allocated(number)
         for number in numbers
-    )
+    ]
+    return max(peaks)

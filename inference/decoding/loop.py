@@ -133,14 +133,14 @@ class Loop:
 
     # The thread
 
-    @torch.inference_mode()
     def _work(self) -> None:
         torch.set_num_threads(self._threads)
         failure: InferenceError = LoopError()
         try:
             while self._next():
                 try:
-                    self._step()
+                    with torch.inference_mode():
+                        self._step()
                 except Exception as error:
                     log.exception("A step failed: its requests fail, and the cache begins anew.")
                     with self._changed:

@@ -57,7 +57,7 @@ def deploy_available() -> list[str]:
 
 
 def deploy(card: Card, engine: str = "") -> Deployment:
-    """Serve a card from now on, by `engine` if one is named; ApiError 422 says what is in the way."""
+    """Serve a card from now on, by `engine` if one is named; ApiError 422 says what hinders."""
     must_have(card, engine)
     reason = obstacle(card, engine)
     if reason and not can_be_downloaded(card, engine):
