@@ -308,7 +308,7 @@ def _calls(functions: list[dict[str, Any]], syntax: Syntax, one: bool) -> dict[s
     for function in functions:
         begin, end = written(syntax, function["name"])
         schema = function.get("parameters") or {"type": "object"}
-        content = {"type": "json_schema", "json_schema": schema}
+        content = {"type": "json_schema", "json_schema": schema, "max_whitespace_cnt": 1}
         tags.append({"type": "tag", "begin": begin, "content": content, "end": end})
     form = {
         "type": "tags_with_separator",
