@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from inference.catalog import Card
 
+# Says why a way can't be taken, or None.
+Obstacle = Callable[[Card], str | None]
+
 # A model answers faster on a GPU than anywhere else.
 PREFERENCE = {"cuda": 0, "cpu": 1}
 
@@ -22,7 +25,7 @@ class Picked:
     passed: tuple[tuple[Card, str], ...] = ()
 
 
-def pick(card: Card, obstacle: Callable[[Card], str | None], engine: str = "") -> Picked:
+def pick(card: Card, obstacle: Obstacle, engine: str = "") -> Picked:
     """The best way without obstacle: on a GPU before on the CPU, then in the card's order.
 
     `obstacle` says why a way can't be taken. With `engine` the operator has chosen that one.
