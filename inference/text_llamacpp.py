@@ -8,8 +8,9 @@ from typing import Any
 import xllamacpp
 
 from inference.catalog import Card
+from inference.conversation import default_of, messages_of
 from inference.errors import ContextLengthExceeded, InferenceError, InvalidRequest
-from inference.types import ChatRequest, Delta, Device, Emit, Engine, Progress, Result
+from inference.types import ChatRequest, Delta, Device, Emit, Engine, Progress, Read, Result
 from inference.weights import Weights
 
 # A prompt is read in pieces of this many tokens; between two of them a cancel is noticed.
@@ -117,7 +118,9 @@ class Answer:
             raise _failure(chunk["error"], self.asked_in)
         if "prompt_progress" in chunk:
             # Reading a long prompt is no part of the answer, but it can be cancelled.
-            self.emit(Progress(0.0))
+            read = chunk["prompt_progress"]
+            over = read["processed"] == read["total"]
+            self.emit(Read(read["total"], read["cache"]) if over else Progress(0.0))
         for piece in chunk.get("choices", ()):
             self._take_piece(piece)
         if chunk.get("usage"):
@@ -155,14 +158,14 @@ def _usage(usages: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _body(card: Card, request: ChatRequest) -> dict[str, Any]:
     body: dict[str, Any] = {
-        "messages": _messages(card, request.messages) if request.prompt is None else None,
+        "messages": messages_of(card, request.messages) if request.prompt is None else None,
         "prompt": request.prompt,
         "stream": True,
         "stream_options": {"include_usage": True},
         "return_progress": True,
         "n": request.n,
-        "temperature": _asked(card, "temperature", request.temperature),
-        "top_p": _asked(card, "top_p", request.top_p),
+        "temperature": default_of(card, "temperature", request.temperature),
+        "top_p": default_of(card, "top_p", request.top_p),
         # An empty stop string would end every answer before it begins.
         "stop": [text for text in request.stop if text],
         "max_tokens": request.max_tokens,
@@ -173,20 +176,6 @@ def _body(card: Card, request: ChatRequest) -> dict[str, Any]:
         "response_format": request.response_format,
     }
     return {name: value for name, value in body.items() if value is not None}
-
-
-def _asked(card: Card, name: str, value: float | None) -> float | None:
-    default = card.parameters.get(name)
-    return default.default if value is None and default else value
-
-
-def _messages(card: Card, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    # Newer clients say "developer"; chat templates know only "system".
-    messages = [{**m, "role": "system"} if m["role"] == "developer" else m for m in messages]
-    system = card.options.get("system")
-    if system and messages and messages[0]["role"] != "system":
-        return [{"role": "system", "content": system}, *messages]
-    return messages
 
 
 def _failure(error: dict[str, Any], asked_in: str) -> InferenceError:

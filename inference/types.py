@@ -174,11 +174,13 @@ class Sound:
     """A spoken sentence: the next bytes of the file. `sample_rate` in Hz is the file's.
 
     `warnings` are those of the whole answer, as they are known before the first word.
+    `characters` of the text are spoken by it.
     """
 
     content: bytes
     sample_rate: int
     warnings: list[str] = field(default_factory=list)
+    characters: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,11 @@ from inference.types import Kind
 from modelpilot.api.auth import PERMISSIONS, Key, principal_of
 from modelpilot.api.envelope import invalid
 from modelpilot.api.images import EditsBody, GenerationsBody, ImageBody
-from modelpilot.api.ordering import deployed, find_card, price
+from modelpilot.api.ordering import deployed, find_card, most
 from modelpilot.api.schemas import AudioBody, ChatBody, CompletionBody, QuoteBody, SpeechBody
 from modelpilot.api.videos import VideoBody, VideosBody
 from modelpilot.errors import ApiError
+from modelpilot.fleet.catalog import price_of
 from modelpilot.hop import hop
 
 router = Router(tags=["Account"])
@@ -62,8 +63,8 @@ async def quote(request: HttpRequest, body: QuoteBody) -> HttpResponseBase:
         raise invalid(
             [{**found, "loc": ("body", "quote", "body", *found["loc"])} for found in error.errors()]
         ) from error
-    card, _ = await hop(
+    card, serving = await hop(
         lambda: deployed(find_card(principal_of(request), asked.model, kind), asked.model, kind)
     )
-    most = usd(price(card, asked.request()))
-    return JsonResponse({"model": card.id, "max_cost": most, "currency": "USD"})
+    max_cost = usd(most(price_of(card, serving.price), card, asked.request()))
+    return JsonResponse({"model": card.id, "max_cost": max_cost, "currency": "USD"})

@@ -84,3 +84,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("readyz", health.readyz),
     path("metrics", metrics.metrics),
 ]
+
+CALLS = ("/api/", "/v1/", "/outputs/", "/healthz", "/readyz", "/metrics")
+
+
+def is_call(path: str) -> bool:
+    """Whether this path is the API's: see modelpilot.asgi."""
+    return path.startswith(CALLS)

@@ -64,6 +64,9 @@ class Job(models.Model):
 
     # Micro-dollars: what was held, and what it came to.
     price = models.BigIntegerField()
+    # The price at which it was accepted and is settled, by parts (see billing.pricing.Price);
+    # null: flat.
+    tariff = models.JSONField(null=True)
     cost = models.BigIntegerField(default=0)
     hold = models.OneToOneField(Transfer, models.PROTECT, null=True, related_name="job")
 

@@ -25,7 +25,8 @@ ROOM_RETRY_S = 2
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A job as it is asked for; `price` is the most it can cost, in micro-dollars.
+    """A job as it is asked for; `price` is the most it can cost, in micro-dollars, and `tariff`
+    what it will be settled by (see `billing.pricing.Price.as_json`; None: `price`, flat).
 
     `key` is the id of the API key, of whose jobs at most `concurrency` may be under way;
     `max_cost` (USD) is what the client is ready to pay; after `cancel_after_s` it is cancelled.
@@ -50,6 +51,7 @@ class Order:
     key: int | None = None
     concurrency: int | None = None
     max_cost: float | None = None
+    tariff: dict[str, int] | None = None
     cancel_after_s: float | None = None
 
 
@@ -102,6 +104,7 @@ def insert(order: Order) -> tuple[bool, str | None]:
     parameters = {
         **{name: getattr(order, name) for name in Order.__slots__},
         "request": Jsonb(order.request),
+        "tariff": None if order.tariff is None else Jsonb(order.tariff),
         "ref": str(order.id),
         "jobs_per_account": settings.JOBS_PER_ACCOUNT,
     }

@@ -3,12 +3,11 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
-from billing.money import usd
 from inference import weights
 from inference.catalog import Card
 from inference.errors import InferenceError
 from modelpilot.fleet import machine
-from modelpilot.fleet.catalog import cards
+from modelpilot.fleet.catalog import cards, price_of
 
 
 class Command(BaseCommand):
@@ -28,10 +27,9 @@ class Command(BaseCommand):
             self.stdout.write(table())
 
     def describe(self, card: Card) -> None:
-        price = f"${usd(card.price_micros):g}"
         picked = machine.pick(card, self.devices)
         way = picked.card
-        self.stdout.write(f"{card.id}  ({card.kind}, {way.engine}, {price} a {card.unit})")
+        self.stdout.write(f"{card.id}  ({card.kind}, {way.engine}, {price_of(card)})")
         self.stdout.write(f"  {picked.obstacle or f'Fits: {way.memory_mb} MB.'}")
         if card.variants:
             where = "GPU" if way.device == "cuda" else "CPU"
@@ -64,6 +62,6 @@ def table() -> str:
             for way in card.ways
         )
         used = ", ".join(dict.fromkeys(way.engine for way in card.ways))
-        price = f"${usd(card.price_micros):g}"
+        price = price_of(card)
         rows.append(f"| `{card.id}` | {card.kind} | {price} | {used} | {card.licence} | {needs} |")
     return "\n".join(rows)
