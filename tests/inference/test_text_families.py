@@ -160,7 +160,7 @@ def test_little_effort_means_no_thoughts(started: Started) -> None:
     assert data["usage"]["completion_tokens_details"]["reasoning_tokens"] == 0
 
 
-CALLED = [
+CALLED: list[dict[str, Any]] = [
     {"role": "user", "content": "The weather?"},
     {
         "role": "assistant",

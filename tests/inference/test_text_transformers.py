@@ -30,7 +30,7 @@ CITY = {
     "required": ["city", "people"],
     "additionalProperties": False,
 }
-WEATHER = {
+WEATHER: dict[str, Any] = {
     "type": "function",
     "function": {
         "name": "get_weather",
@@ -57,7 +57,8 @@ def card(cards: Catalog) -> Card:
 @pytest.fixture(scope="module")
 def smollm(card: Card, pytestconfig: pytest.Config) -> Iterator[Any]:
     # Converting takes half a minute, so what is converted outlives the session.
-    cache = Path(pytestconfig.cache.mkdir("smollm2"))  # type: ignore[union-attr]
+    assert pytestconfig.cache is not None
+    cache = pytestconfig.cache.mkdir("smollm2")
     found = weights.fetch(card, Path(), cache, lambda fraction: None)
     engine = engines.load(card, found, Device(threads=1))
     yield engine

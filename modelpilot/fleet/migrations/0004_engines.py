@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('fleet', '0002_devices_and_replicas'),
+        ('fleet', '0003_pod_time'),
     ]
 
     operations = [
