@@ -28,6 +28,11 @@ class Writer:
         self._said: dict[str, str] = {}
         self._calls: dict[str, Any] = {}
 
+    @property
+    def over(self) -> bool:
+        """Whether nothing more of it will be heard."""
+        return self.finish_reason is not None
+
     def take(self, chosen: Chosen, last: str | None) -> list[Delta]:
         """The Deltas of one more token; `last` says why it is the last one, if it is."""
         self.tokens += 1
