@@ -117,8 +117,9 @@ class Range(BaseModel):
 class Card(BaseModel):
     """One model: what it is, what it costs, what it needs and what it can do.
 
-    `memory_mb` in MB, `context` in tokens, `deadline_s`, `load_seconds`,
-    `run_seconds` and `idle_seconds` in seconds, `price` in USD by its parts.
+    `memory_mb` in MB, `context` in tokens (of an embedding model: of one input), `max_seconds`
+    the longest recording that it writes down, `deadline_s`, `load_seconds`, `run_seconds` and
+    `idle_seconds` in seconds, `price` in USD by its parts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -136,6 +137,7 @@ class Card(BaseModel):
     price: Annotated[dict[str, Amount], BeforeValidator(_in_parts), Field(min_length=1)]
     slots: int = Field(default=1, ge=1)
     context: int | None = Field(default=None, ge=1)
+    max_seconds: int | None = Field(default=None, ge=1)
     deadline_s: int = Field(default=600, ge=1)
     load_seconds: float = Field(default=10, ge=0)
     run_seconds: float = Field(default=10, ge=0)
@@ -188,9 +190,12 @@ class Card(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _text_has_a_context(self) -> "Card":
-        if self.kind is Kind.TEXT and self.context is None:
-            raise ValueError("a text model needs its context, in tokens")
+    def _reading_has_its_bound(self) -> "Card":
+        if self.kind in (Kind.TEXT, Kind.EMBEDDING) and self.context is None:
+            article = "a" if self.kind is Kind.TEXT else "an"
+            raise ValueError(f"{article} {self.kind} model needs its context, in tokens")
+        if self.kind is Kind.TRANSCRIPTION and self.max_seconds is None:
+            raise ValueError("a transcription model needs max_seconds, of a recording")
         return self
 
 

@@ -16,11 +16,14 @@ DIFFUSION = {
     "accelerate": "accelerate",
     "safetensors": "safetensors",
 }
-TEXT = {
+TRANSFORMERS = {
     "torch": "torch",
     "transformers": "transformers",
-    "accelerate": "accelerate",
     "safetensors": "safetensors",
+}
+TEXT = {
+    **TRANSFORMERS,
+    "accelerate": "accelerate",
     "xgrammar": "xgrammar",
     "gguf": "gguf",
 }
@@ -31,6 +34,9 @@ NEEDS = {
     "speech_kokoro": {"kokoro_onnx": "kokoro-onnx"},
     "speech_piper": {"piper": "piper-tts"},
     "speech_chatterbox": {"chatterbox": "chatterbox-light"},
+    "embedding_transformers": TRANSFORMERS,
+    "transcription_pocketsphinx": {"pocketsphinx": "pocketsphinx"},
+    "transcription_transformers": TRANSFORMERS,
     "image_diffusers": DIFFUSION,
     "video_diffusers": DIFFUSION,
 }

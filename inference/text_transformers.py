@@ -180,11 +180,11 @@ class TextTransformers:
                     cached = told.cached
                     emit(Read(answers[0].prompt, cached))
                 continue
-            if writer.over:
+            if writer.is_over():
                 continue  # a stop string had come while the loop wrote on
             for delta in writer.take(told.chosen, told.last):
                 emit(delta)
-            if writer.over:
+            if writer.is_over():
                 open_ones -= 1
                 if told.last is None:
                     self._loop.drop([answers[told.index]])

@@ -28,8 +28,7 @@ class Writer:
         self._said: dict[str, str] = {}
         self._calls: dict[str, Any] = {}
 
-    @property
-    def over(self) -> bool:
+    def is_over(self) -> bool:
         """Whether nothing more of it will be heard."""
         return self.finish_reason is not None
 

@@ -1,6 +1,6 @@
 from django.urls import include, path
 
-from modelpilot.dashboard import billing, front, overview, setup
+from modelpilot.dashboard import billing, front, overview, setup, statement
 
 urlpatterns = [
     path("", front.front, name="front"),
@@ -8,4 +8,5 @@ urlpatterns = [
     path("accounts/", include("allauth.urls")),
     path("dashboard/", overview.overview, name="overview"),
     path("dashboard/billing/success", billing.success, name="billing-success"),
+    path("dashboard/billing/statement/<str:token>", statement.statement, name="statement"),
 ]
