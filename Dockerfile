@@ -16,6 +16,7 @@ COPY manage.py pyproject.toml CHANGELOG.md ./
 COPY billing billing
 COPY inference inference
 COPY modelpilot modelpilot
+COPY static static
 COPY templates templates
 
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 MODELPILOT_DATA=/data MODELPILOT_HOST=0.0.0.0

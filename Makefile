@@ -4,12 +4,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
+CHAOS := tests/chaos tests/test_compose.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo stripe-demo test test-money lint format bench lock
+.PHONY: help run demo stripe-demo test test-browser test-money chaos lint format bench lock
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(INSTALLED) ## Run the whole product until Ctrl-C
 	@exec $(BIN)/python manage.py up
@@ -21,7 +22,17 @@ stripe-demo: $(INSTALLED) ## Buy credit from a stand-in for Stripe, in a throw-a
 	@exec $(BIN)/python -m tests.fake_stripe
 
 test: $(INSTALLED) ## Run the tests, on the real PostgreSQL and Valkey
-	@exec $(BIN)/python -m pytest $(ARGS)
+	@exec $(BIN)/python -m pytest $(addprefix --ignore ,$(CHAOS)) $(ARGS)
+
+chaos: $(INSTALLED) ## Kill every part of running systems, and see that nothing is lost (minutes)
+	@exec $(BIN)/python -m pytest $(CHAOS) $(ARGS)
+
+test-browser: $(INSTALLED) ## Click through the pages with Chromium
+	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+		echo "Installing Chromium ..." && apt-get update --quiet=2 && \
+		apt-get install --quiet=2 --yes --no-install-recommends chromium >/dev/null; } || { \
+		echo "There is no chromium in PATH: install it (Debian: apt-get install chromium)."; exit 1; }
+	@exec $(BIN)/python -m pytest tests/browser $(ARGS)
 
 test-money: $(INSTALLED) ## Run the tests of money with all histories and orders (minutes)
 	@exec $(BIN)/python -m pytest --full tests/billing $(ARGS)
@@ -43,7 +54,8 @@ bench: $(INSTALLED) ## Measure this machine
 
 lock: $(INSTALLED) ## Pin every dependency anew in requirements.lock
 	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet pyproject.toml \
-		--extra text --extra speech --extra image --extra dev --output-file requirements.lock \
+		--extra text --extra speech --extra transcription --extra image --extra dev \
+		--output-file requirements.lock \
 		--strip-extras --no-annotate --no-emit-options \
 		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host $(ARGS)
 	@sed -i 's/^\(torch==[0-9.]*\)+cpu$$/\1/' requirements.lock

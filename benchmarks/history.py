@@ -74,7 +74,10 @@ def measures() -> dict[str, Callable[[], Callable[[], object] | None]]:
         return lambda: lease.conclude_if(sql.DROP, job, None, Job.State.CANCELLED, 0)
 
     def looking(work: Callable[[], object]) -> Callable[[], None]:
-        return lambda: work() and None
+        def look() -> None:
+            work()
+
+        return look
 
     return {
         "balance": looking(lambda: ledger.balance(owner)),
@@ -131,7 +134,7 @@ def load(url: str, accounts: int, jobs: int, transfers: int, *, mine: float, day
         ((my_account,),) = connection.execute(
             "SELECT id FROM billing_account WHERE owner_id = %s", [me]
         )
-        system = dict(
+        system: dict[str, int] = dict(
             connection.execute("SELECT code, id FROM billing_account WHERE owner_id IS NULL")
         )
         # Ids of the others begin where nobody's are.
@@ -310,7 +313,7 @@ def compared(empty: str, loaded: str, rounds: int) -> bool:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description="Money with a long history.")
     parser.add_argument("--accounts", type=int, default=ACCOUNTS)
     parser.add_argument("--jobs", type=int, default=JOBS)
     parser.add_argument("--transfers", type=int, default=TRANSFERS)
@@ -318,7 +321,8 @@ def main() -> None:
     parser.add_argument("--work", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:
-        return work()
+        work()
+        return
     data = Path(tempfile.mkdtemp(prefix="mp-history-"))
     for name in [name for name in os.environ if name.startswith(("MODELPILOT_", "STRIPE_"))]:
         del os.environ[name]
@@ -348,7 +352,7 @@ def main() -> None:
     finally:
         servers.stop()
         shutil.rmtree(data, ignore_errors=True)
-    return sys.exit(0 if good else 1)
+    sys.exit(0 if good else 1)
 
 
 if __name__ == "__main__":

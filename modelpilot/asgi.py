@@ -2,9 +2,13 @@
 
 Measured: Django's ASGI handler starts and joins a thread for every request, to run
 receivers that close connections. Our routes hand theirs back after each hop.
+
+Calls of the API are async and pass through one middleware. Pages are sync, with sessions and
+all that belongs to them: a page is made in one hop to a thread.
 """
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "modelpilot.settings")  # noqa: TID251
@@ -20,10 +24,14 @@ from django.contrib.staticfiles.finders import get_finders
 from django.core import signals
 from django.core.handlers.asgi import ASGIHandler
 from django.db import close_old_connections, reset_queries
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from servestatic import ServeStaticASGI
 
 from modelpilot import checks
 from modelpilot.api.gate import Gate
+from modelpilot.api.routes import is_call
+from modelpilot.hop import run_in
 
 # uvicorn runs none by itself, and `up` is not the only one who starts it.
 checks.refuse()
@@ -31,6 +39,10 @@ checks.refuse()
 for signal in (signals.request_started, signals.request_finished):
     signal.disconnect(close_old_connections)
 signals.request_started.disconnect(reset_queries)
+
+
+# Fewer than the pool has connections: calls don't wait for pages.
+threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix="page")
 
 
 class Handler(ASGIHandler):
@@ -41,7 +53,40 @@ class Handler(ASGIHandler):
             await self.handle(scope, receive, send)
 
 
-application = ServeStaticASGI(Gate(Handler()), max_age=3600)
+class CallHandler(Handler):
+    """For the API: nothing but its own middleware."""
+
+    def load_middleware(self, is_async: bool = False) -> None:
+        # Django takes them from the settings, and only here.
+        every, settings.MIDDLEWARE = settings.MIDDLEWARE, settings.API_MIDDLEWARE
+        try:
+            super().load_middleware(is_async)
+        finally:
+            settings.MIDDLEWARE = every
+
+
+class PageHandler(Handler):
+    """For pages: middleware and view run in one thread, whose connection goes back after."""
+
+    def load_middleware(self, is_async: bool = False) -> None:
+        super().load_middleware(is_async=False)
+
+    async def run_get_response(self, request: HttpRequest) -> HttpResponseBase:
+        return await run_in(threads, lambda: self.get_response(request))
+
+
+class Site:
+    """Hands each request to the one whose it is."""
+
+    def __init__(self) -> None:
+        self.calls, self.pages = CallHandler(), PageHandler()
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        handler = self.calls if is_call(scope.get("path", "")) else self.pages
+        await handler(scope, receive, send)
+
+
+application = ServeStaticASGI(Gate(Site()), max_age=3600)
 for finder in get_finders():
     for storage in getattr(finder, "storages", {}).values():
         application.add_files(storage.location, prefix=settings.STATIC_URL)

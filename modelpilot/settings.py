@@ -6,10 +6,12 @@ named by `NAME_FILE` (Docker and systemd hand secrets over that way).
 
 import ipaddress
 import os
+import re
 import secrets
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from modelpilot import embedded
@@ -66,6 +68,20 @@ def rate(name: str, default: str) -> tuple[int, int]:
     return int(count), periods[period]
 
 
+def hour_costs(name: str) -> dict[str, float]:
+    """`"cpu=0.05,NVIDIA H200=3.50"` as USD by device in small letters; "gpu" is any other GPU."""
+    costs = {}
+    for item in env_list(name):
+        device, _, amount = item.rpartition("=")
+        if not device.strip() or not re.fullmatch(r"\d{1,6}(\.\d+)?", amount.strip()):
+            raise ImproperlyConfigured(
+                f"{name} takes USD for an hour of each device, like cpu=0.05,NVIDIA H200=3.50; "
+                f"{item!r} is none."
+            )
+        costs[device.strip().lower()] = float(amount)
+    return costs
+
+
 def kept_secret(path: Path) -> str:
     """The secret in `path`, made on first use and readable by its owner only."""
     if not path.exists():
@@ -89,6 +105,8 @@ HOST = env("MODELPILOT_HOST", "127.0.0.1")
 PORT = env_int("MODELPILOT_PORT", 8000)
 # The address that clients use, for absolute URLs; https here means production.
 PUBLIC_URL = env("MODELPILOT_PUBLIC_URL").rstrip("/")
+# What links in mails and on the terminal begin with: never a request's own Host.
+SITE_URL = PUBLIC_URL or f"http://{HOST}:{PORT}"
 PRODUCTION = PUBLIC_URL.startswith("https://")
 TRUSTED_PROXIES = networks("TRUSTED_PROXIES")
 # Webhooks may go to these hosts by http, and to private addresses.
@@ -136,16 +154,10 @@ STRIPE_WEBHOOK_SECRETS = [
 # Another address than Stripe's own: the tests' stand-in.
 STRIPE_API_BASE = env("STRIPE_API_BASE")
 
-# Mails go out by SMTP; without a host none are sent, and nothing else minds.
-EMAIL_HOST = env("EMAIL_HOST")
-EMAIL_USE_SSL = env_int("EMAIL_USE_SSL", 0) == 1
-EMAIL_USE_TLS = env_int("EMAIL_USE_TLS", 0 if EMAIL_USE_SSL else 1) == 1
-EMAIL_PORT = env_int("EMAIL_PORT", 465 if EMAIL_USE_SSL else 587)
-EMAIL_HOST_USER = env("EMAIL_HOST_USER")
-EMAIL_HOST_PASSWORD = env("EMAIL_HOST_PASSWORD")
-EMAIL_TIMEOUT = 15
-EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if EMAIL_HOST else 'dummy'}.EmailBackend"
-DEFAULT_FROM_EMAIL = env("EMAIL_FROM") or f"modelpilot@{urlsplit(PUBLIC_URL).hostname or HOST}"
+# smtp://user:password@host:587 (encrypted by STARTTLS), smtps://…:465, or file:///folder, where
+# each mail becomes a file. Without one no mail is sent, and addresses are not verified.
+EMAIL_URL = env("MODELPILOT_EMAIL_URL")
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env("MODELPILOT_EMAIL_FROM", "ModelPilot <noreply@localhost>")
 
 # Jobs: how long a pod owns a claimed job without renewing it, and how often it is tried.
 LEASE_S = 30
@@ -153,6 +165,8 @@ MAX_ATTEMPTS = 3
 # Jobs that an account may have queued and running at once.
 JOBS_PER_ACCOUNT = env_int("MODELPILOT_JOBS_PER_ACCOUNT", 10_000)
 IDLE_SECONDS = env_int("MODELPILOT_IDLE_SECONDS", 300)
+# What an hour of each device costs the operator, in USD: "cpu", a GPU's name, or "gpu".
+DEVICE_HOUR_COST = hour_costs("MODELPILOT_DEVICE_HOUR_COST")
 
 DATABASE_URL = env("DATABASE_URL")
 REDIS_URL = env("REDIS_URL")
@@ -186,10 +200,8 @@ def without(environment: dict[str, str], *names: str) -> dict[str, str]:
     }
 
 
-# The node starts pods, takes no money and writes no mails.
-NODE_ENVIRONMENT = without(
-    CHILD_ENVIRONMENT, *STRIPE_NAMES, "EMAIL_HOST_USER", "EMAIL_HOST_PASSWORD"
-)
+# The node starts pods, takes no money and sends no mail.
+NODE_ENVIRONMENT = without(CHILD_ENVIRONMENT, *STRIPE_NAMES, "MODELPILOT_EMAIL_URL")
 POD_ENVIRONMENT = without(NODE_ENVIRONMENT, "MODELPILOT_SECRET_KEY") | {
     "MODELPILOT_ROLE": "pod",
     # OpenMP's threads that spin while they wait take the cores from everyone: eight pictures
@@ -226,6 +238,42 @@ def database(url: str) -> dict[str, object]:
 
 
 DATABASES = {"default": database(DATABASE_URL)}
+# Counts what people try on the sign-in pages, for all web processes together.
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
+}
+
+
+def email(url: str) -> dict[str, object]:
+    """Django's settings for the address of a mail server, or of a folder that takes mails."""
+    parts = urlsplit(url)
+    if not url:
+        return {"EMAIL_BACKEND": "django.core.mail.backends.dummy.EmailBackend"}
+    if parts.scheme == "file" and parts.path.strip("/"):
+        return {
+            "EMAIL_BACKEND": "django.core.mail.backends.filebased.EmailBackend",
+            "EMAIL_FILE_PATH": unquote(parts.path),
+        }
+    if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
+        raise ImproperlyConfigured(
+            "MODELPILOT_EMAIL_URL must look like smtp://user:password@host:587, smtps://…:465 "
+            "or file:///folder."
+        )
+    local = parts.hostname in ("localhost", "127.0.0.1", "::1")
+    return {
+        "EMAIL_BACKEND": "django.core.mail.backends.smtp.EmailBackend",
+        "EMAIL_HOST": parts.hostname,
+        "EMAIL_PORT": parts.port or (465 if parts.scheme == "smtps" else 25 if local else 587),
+        "EMAIL_HOST_USER": unquote(parts.username or ""),
+        "EMAIL_HOST_PASSWORD": unquote(parts.password or ""),
+        "EMAIL_USE_SSL": parts.scheme == "smtps",
+        # A password must not travel readable; a relay on this machine needs none.
+        "EMAIL_USE_TLS": parts.scheme == "smtp" and not local,
+        "EMAIL_TIMEOUT": 10,
+    }
+
+
+globals().update(email(EMAIL_URL))
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 DEBUG = False
@@ -236,8 +284,19 @@ AUTH_USER_MODEL = "accounts.User"
 INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.auth",
+    "django.contrib.humanize",
+    "django.contrib.messages",
     "django.contrib.postgres",
+    "django.contrib.sessions",
     "django.contrib.staticfiles",
+    "django.forms",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.usersessions",
+    "csp",
+    "django_htmx",
     "ninja",
     "modelpilot",
     "billing",
@@ -245,24 +304,99 @@ INSTALLED_APPS = [
     "modelpilot.jobs",
     "modelpilot.fleet",
 ]
-MIDDLEWARE: list[str] = ["modelpilot.api.envelope.envelope"]
+# Calls pass through these alone: see asgi.py.
+API_MIDDLEWARE = ["modelpilot.api.envelope.envelope"]
+# What pages pass through.
+MIDDLEWARE = [
+    *API_MIDDLEWARE,
+    "csp.middleware.CSPMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "modelpilot.dashboard.shell.private",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "modelpilot.dashboard.shell.acting",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
         "DIRS": [BASE_DIR / "templates"],
         "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "csp.context_processors.nonce",
+                "modelpilot.dashboard.shell.shell",
+            ],
+            "builtins": ["django.templatetags.static", "modelpilot.dashboard.tags"],
+        },
     }
 ]
+AUTHENTICATION_BACKENDS = [
+    "django.contrib.auth.backends.ModelBackend",
+    "allauth.account.auth_backends.AuthenticationBackend",
+]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "overview"
+ACCOUNT_ADAPTER = "modelpilot.accounts.adapter.Adapter"
+SOCIALACCOUNT_ADAPTER = "modelpilot.accounts.adapter.SocialAdapter"
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+# Without mail nobody could follow the link.
+ACCOUNT_EMAIL_VERIFICATION = "mandatory" if EMAIL_URL else "none"
+ACCOUNT_CONFIRM_EMAIL_ON_GET = False
+ACCOUNT_LOGIN_ON_EMAIL_CONFIRMATION = True
+ACCOUNT_LOGOUT_REDIRECT_URL = "/"
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_REAUTHENTICATION_TIMEOUT = 900
+ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if PRODUCTION else "http"
+MFA_TOTP_ISSUER = "ModelPilot"
+# Passkeys need scripts that our policy for pages refuses.
+MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
+# Forms by our own templates, in templates/django/forms/.
+FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 # Behind https only: cookies of this host alone, and browsers that come back encrypted.
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = PRODUCTION
 SESSION_COOKIE_NAME = "__Host-session" if PRODUCTION else "sessionid"
 CSRF_COOKIE_NAME = "__Host-csrf" if PRODUCTION else "csrftoken"
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL] if PRODUCTION else []
+# Scripts read the token from the page.
+CSRF_COOKIE_HTTPONLY = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+# Where forms may lead by way of a redirect, besides to ourselves.
+FORM_TARGETS = ["https://checkout.stripe.com"] if STRIPE_SECRET_KEY else []
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF, NONCE],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:", "blob:"],
+        "media-src": [SELF, "blob:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "manifest-src": [SELF],
+        "form-action": [SELF, *FORM_TARGETS],
+        "frame-ancestors": [NONE],
+        "base-uri": [NONE],
+    }
+}
 # Sent by the gate with every answer.
 SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION else 0
 USE_TZ = True
@@ -274,7 +408,7 @@ STORAGES: dict[str, dict[str, object]] = {
         "BACKEND": "modelpilot.jobs.storage.DurableFileSystemStorage",
         "OPTIONS": {"location": DATA / "outputs"},
     },
-    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    "staticfiles": {"BACKEND": "modelpilot.dashboard.static_files.VersionedStorage"},
 }
 # Outputs in a bucket instead, with the extra `s3`; nothing of it is loaded otherwise.
 S3_BUCKET = env("MODELPILOT_S3_BUCKET")

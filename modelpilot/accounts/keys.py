@@ -12,14 +12,16 @@ import string
 import zlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 from django.conf import settings
 from django.contrib.postgres.functions import TransactionNow
+from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
 from modelpilot import prepared
+from modelpilot.accounts import audit
 from modelpilot.accounts.models import ApiKey, Permission, User
 
 PREFIX = "mp_live_"
@@ -37,6 +39,7 @@ class Principal:
     permissions: frozenset[str]
     models: frozenset[str] | None
     can_deploy: bool
+    email: str
     requests_per_minute: int | None = None
     concurrency: int | None = None
 
@@ -62,15 +65,28 @@ def create(
 ) -> str:
     """Make a key and return it; this is the only time that it can be seen."""
     key = new_key()
-    ApiKey.objects.create(
-        user=user,
-        name=name,
-        digest=digest(key),
-        last_four=key[-4:],
-        permissions=list(Permission) if permissions is None else permissions,
-        **bounds,
-    )
+    with transaction.atomic():
+        made = ApiKey.objects.create(
+            user=user,
+            name=name,
+            digest=digest(key),
+            last_four=key[-4:],
+            permissions=list(Permission) if permissions is None else permissions,
+            **bounds,
+        )
+        audit.record("key.create", about(made), permissions=made.permissions, **written(bounds))
     return key
+
+
+def about(key: ApiKey) -> str:
+    """How the audit log calls a key."""
+    return f"key {key.id} of {key.user.email}"
+
+
+def written(bounds: Bounds) -> dict[str, Any]:
+    """Bounds as JSON."""
+    expiry = bounds.get("expires_at")
+    return {**bounds, "expires_at": expiry.isoformat()} if expiry else dict(bounds)
 
 
 def new_key() -> str:
@@ -111,8 +127,8 @@ def authenticate(key: str) -> Principal | None:
     rows = prepared.run(AUTHENTICATE, {"digest": digest(key)})
     if not rows:
         return None
-    key_id, user_id, permissions, models, can_deploy, rate, concurrency, unused_lately = rows[0]
-    if unused_lately:
+    key_id, user_id, permissions, models, can_deploy, email, rate, concurrency, unused = rows[0]
+    if unused:
         prepared.run(MARK_USED, {"id": key_id})
     return Principal(
         user_id,
@@ -120,6 +136,7 @@ def authenticate(key: str) -> Principal | None:
         frozenset(permissions),
         None if models is None else frozenset(models),
         can_deploy,
+        email,
         rate,
         concurrency,
     )
@@ -127,7 +144,7 @@ def authenticate(key: str) -> Principal | None:
 
 AUTHENTICATE = """
 SELECT key.id, key.user_id, key.permissions, key.allowed_models,
-       owner.is_staff OR owner.can_deploy, key.requests_per_minute, key.concurrency,
+       owner.is_staff OR owner.can_deploy, owner.email, key.requests_per_minute, key.concurrency,
        key.last_used_at IS NULL OR key.last_used_at < now() - interval '1 minute'
 FROM accounts_apikey key JOIN accounts_user owner ON owner.id = key.user_id
 WHERE (key.digest = %(digest)s::bytea
@@ -177,23 +194,29 @@ def rotate(key: ApiKey, overlap: timedelta = OVERLAP) -> str:
     limits and usage stay the key's. Raises ValueError for a revoked key.
     """
     fresh = new_key()
-    rotated = ApiKey.objects.filter(id=key.id, revoked_at=None).update(
-        previous_digest=F("digest"),
-        previous_until=TransactionNow() + overlap,
-        digest=digest(fresh),
-        last_four=fresh[-4:],
-    )
-    if not rotated:
-        raise ValueError(f"Key {key.id} is revoked. Create another.")
+    with transaction.atomic():
+        rotated = ApiKey.objects.filter(id=key.id, revoked_at=None).update(
+            previous_digest=F("digest"),
+            previous_until=TransactionNow() + overlap,
+            digest=digest(fresh),
+            last_four=fresh[-4:],
+        )
+        if not rotated:
+            raise ValueError(f"Key {key.id} is revoked. Create another.")
+        audit.record("key.rotate", about(key), overlap_seconds=overlap.total_seconds())
     return fresh
 
 
 def limit(key: ApiKey, **bounds: Unpack[Bounds]) -> None:
     """Change the given bounds of the key; they hold for the next request."""
-    ApiKey.objects.filter(id=key.id).update(**bounds)
+    with transaction.atomic():
+        ApiKey.objects.filter(id=key.id).update(**bounds)
+        audit.record("key.limit", about(key), **written(bounds))
 
 
 def revoke(key: ApiKey) -> None:
     """Refuse the key from now on, and the one of before its rotation; a second revocation keeps
     the first time."""
-    ApiKey.objects.filter(id=key.id, revoked_at=None).update(revoked_at=timezone.now())
+    with transaction.atomic():
+        if ApiKey.objects.filter(id=key.id, revoked_at=None).update(revoked_at=timezone.now()):
+            audit.record("key.revoke", about(key))

@@ -65,3 +65,27 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} (…{self.last_four})"
+
+
+class AuditEntry(models.Model):
+    """One thing that was changed by somebody; it names accounts as they were called then."""
+
+    at = models.DateTimeField(db_default=Now())
+    # The e-mail address at that time, or the name of a command.
+    actor = models.CharField(max_length=254)
+    actor_id = models.BigIntegerField(null=True)
+    key_id = models.BigIntegerField(null=True)
+    address = models.GenericIPAddressField(null=True)
+    action = models.CharField(max_length=60)
+    subject = models.CharField(max_length=200)
+    detail = models.JSONField(default=dict)
+
+    class Meta:
+        verbose_name_plural = "audit log"
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["-at", "-id"], name="audit_newest_first"),
+            models.Index(fields=["action", "-at"], name="audit_by_action"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M} {self.actor} {self.action} {self.subject}"

@@ -1,21 +1,27 @@
 """Who calls and what they may do: checked before a byte of the body is looked at.
 
-The order is the contract's: 401, 403, 413, 429.
+A program sends a key, the pages of the site their session's cookie. The order is the
+contract's: 401, 403, 413, 429.
 """
 
 from contextlib import suppress
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest
 from ninja.security import HttpBearer
+from ninja.utils import check_csrf
 
-from modelpilot.accounts import keys
+from modelpilot.accounts import audit, keys, sessions
+from modelpilot.accounts.audit import Actor
 from modelpilot.accounts.keys import Principal
 from modelpilot.api import gate, limits
+from modelpilot.client_address import client_address
 from modelpilot.errors import ApiError
 from modelpilot.hop import hop
 
 PERMISSIONS = ("read", "proxy", "generate")
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
 class Key(HttpBearer):
@@ -31,8 +37,19 @@ class Key(HttpBearer):
 
     async def __call__(self, request: HttpRequest) -> Principal:
         try:
-            principal = await self.authenticate(request, bearer(request))
+            if has_session(request):
+                principal = await of_session(request)
+            else:
+                principal = await self.authenticate(request, bearer(request))
             request.scope["modelpilot.principal"] = principal  # type: ignore[attr-defined]
+            audit.acting.set(
+                Actor(
+                    principal.email,
+                    principal.user_id,
+                    principal.key_id,
+                    client_address(request),
+                )
+            )
             self.authorise(principal)
             gate.check_body(request)
         except ApiError:
@@ -44,13 +61,7 @@ class Key(HttpBearer):
     async def authenticate(self, request: HttpRequest, token: str) -> Principal:
         principal = await hop(keys.authenticate, token) if token else None
         if principal is None:
-            raise ApiError(
-                401,
-                "invalid_api_key",
-                await hop(keys.refusal, token),
-                type="authentication_error",
-                headers={"WWW-Authenticate": "Bearer"},
-            )
+            raise unauthenticated(await hop(keys.refusal, token))
         return principal
 
     def authorise(self, principal: Principal) -> None:
@@ -67,6 +78,39 @@ class Key(HttpBearer):
 def bearer(request: HttpRequest) -> str:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def has_session(request: HttpRequest) -> bool:
+    """Whether a browser calls: whoever sends a key means the key."""
+    return (
+        "Authorization" not in request.headers and settings.SESSION_COOKIE_NAME in request.COOKIES
+    )
+
+
+async def of_session(request: HttpRequest) -> Principal:
+    principal = await hop(sessions.principal, request.COOKIES[settings.SESSION_COOKIE_NAME])
+    if principal is None:
+        raise unauthenticated("You are signed out. Sign in again, or send an API key.")
+    # A browser adds the cookie to whatever site's requests; the token is on our pages only.
+    if request.method not in SAFE_METHODS and check_csrf(request) is not None:
+        raise ApiError(
+            403,
+            "csrf_failed",
+            "The header X-CSRFToken is missing or wrong. Load the page again, or send an API key "
+            "instead of a cookie.",
+            type="permission_error",
+        )
+    return principal
+
+
+def unauthenticated(message: str) -> ApiError:
+    return ApiError(
+        401,
+        "invalid_api_key",
+        message,
+        type="authentication_error",
+        headers={"WWW-Authenticate": "Bearer"},
+    )
 
 
 def permission_denied(missing: list[str]) -> ApiError:

@@ -1,13 +1,14 @@
 """Every error, wherever it comes from, in the one envelope."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import orjson
+from asgiref.sync import iscoroutinefunction
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
-from django.utils.decorators import async_only_middleware
+from django.utils.decorators import sync_and_async_middleware
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
@@ -102,29 +103,36 @@ def invalid(errors: list[dict[str, Any]]) -> ApiError:
     return ApiError(422, codes.get(first["type"], "invalid_value"), message, param=param)
 
 
-@async_only_middleware
-def envelope(
-    get_response: Callable[[HttpRequest], Awaitable[HttpResponseBase]],
-) -> Callable[[HttpRequest], Awaitable[HttpResponseBase]]:
+Next = Callable[[HttpRequest], Any]
+
+
+@sync_and_async_middleware
+def envelope(get_response: Next) -> Next:
     """Put into the envelope what Django and ninja answer on API paths without asking us, and
     say how long an answer is."""
+    if iscoroutinefunction(get_response):
 
-    async def middleware(request: HttpRequest) -> HttpResponseBase:
-        response = await get_response(request)
-        if request.resolver_match is not None:
-            # For the gate, which writes the line of this request when it is over.
-            request.scope["modelpilot.route"] = request.resolver_match.route  # type: ignore[attr-defined]
-        is_json = response.headers.get("Content-Type", "").startswith("application/json")
-        if response.status_code >= 400 and not is_json and is_api(request.path):
-            allow = response.headers.get("Allow")
-            response = respond(unasked(response.status_code, request.method or ""))
-            if allow:
-                response.headers["Allow"] = allow
-        if isinstance(response, HttpResponse) and not response.streaming:
-            response.headers["Content-Length"] = str(len(response.content))
-        return response
+        async def answer(request: HttpRequest) -> HttpResponseBase:
+            return finished(request, await get_response(request))
 
-    return middleware
+        return answer
+    return lambda request: finished(request, get_response(request))
+
+
+def finished(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    scope = getattr(request, "scope", None)
+    if scope is not None and request.resolver_match is not None:
+        # For the gate, which writes the line of this request when it is over.
+        scope["modelpilot.route"] = request.resolver_match.route
+    is_json = response.headers.get("Content-Type", "").startswith("application/json")
+    if response.status_code >= 400 and not is_json and is_api(request.path):
+        allow = response.headers.get("Allow")
+        response = respond(unasked(response.status_code, request.method or ""))
+        if allow:
+            response.headers["Allow"] = allow
+    if isinstance(response, HttpResponse) and not response.streaming:
+        response.headers["Content-Length"] = str(len(response.content))
+    return response
 
 
 def is_api(path: str) -> bool:

@@ -11,6 +11,7 @@ from modelpilot.api import (
     chat,
     completions,
     deployments,
+    embeddings,
     envelope,
     events,
     health,
@@ -21,6 +22,7 @@ from modelpilot.api import (
     outputs,
     quote,
     speech,
+    transcriptions,
     usage,
     videos,
     voices,
@@ -51,7 +53,9 @@ original = build("ModelPilot", "original", docs=False)
 for router in (
     chat.router,
     completions.router,
+    embeddings.router,
     speech.router,
+    transcriptions.router,
     images.openai_router,
     videos.openai_router,
     models.router,
@@ -86,3 +90,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("readyz", health.readyz),
     path("metrics", metrics.metrics),
 ]
+
+CALLS = ("/api/", "/v1/", "/outputs/", "/healthz", "/readyz", "/metrics")
+
+
+def is_call(path: str) -> bool:
+    """Whether this path is the API's: see modelpilot.asgi."""
+    return path.startswith(CALLS)

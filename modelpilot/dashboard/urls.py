@@ -1,12 +1,12 @@
-from django.urls import path
-from django.views.generic import RedirectView
+from django.urls import include, path
 
-from modelpilot.dashboard import billing, setup, statement
+from modelpilot.dashboard import billing, front, overview, setup, statement
 
 urlpatterns = [
-    # Until there are pages, whoever opens the address in a browser gets the documentation.
-    path("", RedirectView.as_view(url="/api/v1/docs")),
-    path("setup/<str:token>", setup.setup),
-    path("dashboard/billing/success", billing.success),
+    path("", front.front, name="front"),
+    path("setup/<str:token>", setup.setup, name="setup"),
+    path("accounts/", include("allauth.urls")),
+    path("dashboard/", overview.overview, name="overview"),
+    path("dashboard/billing/success", billing.success, name="billing-success"),
     path("dashboard/billing/statement/<str:token>", statement.statement, name="statement"),
 ]

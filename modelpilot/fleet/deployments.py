@@ -1,17 +1,21 @@
 """Wishing models to be served, and what is known about those that are."""
 
+import json
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models import F, Value
 from django.db.models.functions import Coalesce, Now
 
+from billing.sql import PRICE_IN_FORCE
 from inference import engines, weights
 from inference.catalog import Card
 from inference.errors import InferenceError
 from modelpilot import prepared
+from modelpilot.accounts import audit
 from modelpilot.errors import ApiError
 from modelpilot.fleet import facts, machine
 from modelpilot.fleet.catalog import cards
@@ -59,8 +63,17 @@ def deploy(card: Card) -> Deployment:
         raise ApiError(
             422, "model_not_deployable", f"{card.id} can't be deployed. {reason}", param="model"
         )
-    deployment, created = Deployment.objects.get_or_create(model=card.id)
-    return deployment if created else start(deployment)
+    with transaction.atomic():
+        deployment, created = Deployment.objects.get_or_create(model=card.id)
+        if created:
+            audit.record("deployment.create", about(deployment))
+            return deployment
+        return start(deployment)
+
+
+def about(deployment: Deployment) -> str:
+    """How the audit log calls a deployment."""
+    return f"deployment {deployment.id} of {deployment.model}"
 
 
 def can_be_downloaded(card: Card) -> bool:
@@ -74,14 +87,18 @@ def start(deployment: Deployment) -> Deployment:
     """Serve it (again), with past failures forgotten."""
     deployment.desired = Deployment.Desired.RUNNING
     deployment.failures, deployment.error, deployment.retry_at = 0, "", None
-    deployment.save(update_fields=["desired", "failures", "error", "retry_at"])
+    with transaction.atomic():
+        deployment.save(update_fields=["desired", "failures", "error", "retry_at"])
+        audit.record("deployment.start", about(deployment))
     return deployment
 
 
 def stop(deployment: Deployment) -> Deployment:
     """Serve it no longer: running jobs finish, waiting ones fail, new ones are refused."""
     deployment.desired = Deployment.Desired.STOPPED
-    deployment.save(update_fields=["desired"])
+    with transaction.atomic():
+        deployment.save(update_fields=["desired"])
+        audit.record("deployment.stop", about(deployment))
     return deployment
 
 
@@ -90,13 +107,16 @@ def change(deployment: Deployment, **fields: Any) -> Deployment:
     for name, value in fields.items():
         setattr(deployment, name, value)
     if fields:
-        deployment.save(update_fields=list(fields))
+        with transaction.atomic():
+            deployment.save(update_fields=list(fields))
+            audit.record("deployment.change", about(deployment), **fields)
     return deployment
 
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """A deployment as a request meets it. `phase` is that of its most advanced pod."""
+    """A deployment as a request meets it. `phase` is that of its most advanced pod, `price` what
+    an operator wants instead of the card's (see `catalog.price_of`)."""
 
     id: str
     model: str
@@ -106,15 +126,16 @@ class Serving:
     pods: int
     run_seconds: float | None
     error: str
+    price: dict[str, int] | None
 
     @property
     def warm(self) -> bool:
         return self.phase == "ready"
 
 
-SERVING = """
+SERVING = f"""
 SELECT deployment.id, deployment.model, deployment.desired = 'running', pod.phase, pod.progress,
-       COALESCE(pod.pods, 0), deployment.run_seconds, deployment.error
+       COALESCE(pod.pods, 0), deployment.run_seconds, deployment.error, in_force.price
 FROM fleet_deployment deployment
 LEFT JOIN LATERAL (
     SELECT phase, progress, count(*) OVER () AS pods FROM fleet_pod
@@ -122,18 +143,24 @@ LEFT JOIN LATERAL (
     ORDER BY array_position(ARRAY['ready', 'loading', 'downloading', 'starting'], phase::text)
     LIMIT 1
 ) pod ON true
+{PRICE_IN_FORCE.format(model="deployment.model")}
 """
 
 
 def serving(model: str) -> Serving | None:
     """The deployment of a model, with the state of its pods, in one statement."""
     rows = prepared.run(SERVING + "WHERE deployment.model = %(model)s::text", {"model": model})
-    return Serving(*rows[0]) if rows else None
+    return serving_from(rows[0]) if rows else None
 
 
 def all_serving() -> list[Serving]:
     rows = prepared.run(SERVING + "ORDER BY deployment.model", {})
-    return [Serving(*row) for row in rows]
+    return [serving_from(row) for row in rows]
+
+
+def serving_from(row: tuple[Any, ...]) -> Serving:
+    price = None if row[-1] is None else json.loads(row[-1])
+    return Serving(*(*row[:-1], price))
 
 
 def record_load(deployment_id: str, seconds: float) -> None:

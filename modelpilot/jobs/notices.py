@@ -31,7 +31,7 @@ SOFT = Coalesce("soft_amount", F("cap") * F("soft_percent") / 100)
 def send() -> None:
     """One round; any number of processes may do it at once. Without a mail server nothing is
     sent, nor called sent."""
-    if not settings.EMAIL_HOST:
+    if not settings.EMAIL_URL:
         return
     tell_of_budgets()
     tell_of_balances()

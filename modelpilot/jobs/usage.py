@@ -45,10 +45,14 @@ def key_names(owner: int) -> dict[int, str]:
     return dict(ApiKey.objects.filter(user=owner).values_list("id", "name"))
 
 
-def spend(owner: int, key: int) -> tuple[int, int]:
-    """Micro-dollars that jobs of the key cost that ended today, and since the month began."""
+def spend(owner: int, key: int | None = None) -> tuple[int, int]:
+    """Micro-dollars that jobs of the key, or all of the owner's, cost that ended today, and since
+    the month began."""
     now = today()
-    sums = Usage.objects.filter(owner=owner, key=key, day__gte=now.replace(day=1)).aggregate(
+    of_key = Usage.objects.filter(owner=owner, day__gte=now.replace(day=1))
+    if key is not None:
+        of_key = of_key.filter(key=key)
+    sums = of_key.aggregate(
         today=Sum("cost", filter=Q(day=now), default=0), month=Sum("cost", default=0)
     )
     return sums["today"], sums["month"]

@@ -1,11 +1,6 @@
 """The operator's account of the first run."""
 
-from typing import Any
-
-import pytest
-from asgiref.sync import async_to_sync
-from django.http import HttpResponse
-from django.test import AsyncClient
+from django.test import Client
 
 from billing import ledger
 from billing.money import micros
@@ -16,19 +11,6 @@ from modelpilot.accounts.models import User
 
 def path(url: str) -> str:
     return url[url.index("/setup/") :]
-
-
-def get(link: str) -> HttpResponse:
-    answer: Any = async_to_sync(AsyncClient().get)(link)
-    assert isinstance(answer, HttpResponse)
-    return answer
-
-
-def post(link: str, email: str, password: str) -> HttpResponse:
-    body: Any = {"email": email, "password": password}
-    answer: Any = async_to_sync(AsyncClient().post)(link, body)
-    assert isinstance(answer, HttpResponse)
-    return answer
 
 
 def test_it_makes_an_operator_with_a_key_and_credit(books: None) -> None:
@@ -61,23 +43,23 @@ def test_an_operator_made_by_command_is_enough(bob: User) -> None:
     assert first_run() is None
 
 
-@pytest.mark.django_db(transaction=True)
-def test_the_link_sets_email_and_password(books: None) -> None:
+def test_the_link_sets_email_and_password_and_signs_in(books: None) -> None:
     welcome = first_run()
     assert welcome is not None
-    link = path(welcome.setup_url)
+    link, client = path(welcome.setup_url), Client()
 
-    assert b"Give the operator" in get(link).content
-    assert b"too short" in post(link, "bob@example.com", "123").content
-    done = post(link, "Bob@example.com", "correct horse battery")
+    assert b"Give the operator" in client.get(link).content
+    short = client.post(link, {"email": "bob@example.com", "password": "123"})
+    assert b"too short" in short.content
+    done = client.post(link, {"email": "Bob@example.com", "password": "correct horse battery"})
 
-    assert b"bob@example.com" in done.content
+    assert done.headers["Location"] == "/dashboard/"
+    assert b"bob@example.com" in client.get("/dashboard/").content
     assert User.objects.get().check_password("correct horse battery")
-    assert get(link).status_code == 404
+    assert client.get(link).status_code == 404
 
 
-@pytest.mark.django_db(transaction=True)
 def test_a_wrong_link_opens_nothing(books: None) -> None:
     first_run()
 
-    assert get("/setup/MQ:1xVbMn:forged").status_code == 404
+    assert Client().get("/setup/MQ:1xVbMn:forged").status_code == 404

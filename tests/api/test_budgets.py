@@ -118,7 +118,7 @@ def test_a_budget_has_bounds(charlie: Caller, body: dict[str, Any], param: str) 
 
 
 def session(user: User) -> Principal:
-    return Principal(user.id, None, frozenset(["read"]), None, can_deploy=False)
+    return Principal(user.id, None, frozenset(["read"]), None, can_deploy=False, email=user.email)
 
 
 @pytest.fixture

@@ -89,7 +89,7 @@ def test_a_key_needs_read_to_look_at_itself(keys: dict[str, Caller]) -> None:
 
 
 def test_a_browser_session_has_no_key() -> None:
-    session = Principal(1, None, frozenset(["read"]), None, can_deploy=False)
+    session = Principal(1, None, frozenset(["read"]), None, can_deploy=False, email="x@example.com")
     with pytest.raises(ApiError) as refusal:
         key_body(session)
     assert (refusal.value.status, refusal.value.code) == (404, "no_api_key")

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def post_office(settings: Settings) -> None:
-    settings.EMAIL_HOST = "mail.example.com"
+    settings.EMAIL_URL = "smtp://mail.example.com"
     settings.PUBLIC_URL = "https://api.example.com"
 
 
@@ -151,9 +151,9 @@ def test_a_server_that_is_away_is_asked_again(two_mails_due: None, settings: Set
 
 
 def test_without_a_server_nothing_is_called_sent(two_mails_due: None, settings: Settings) -> None:
-    settings.EMAIL_HOST = ""
+    settings.EMAIL_URL = ""
     assert subjects() == []
-    settings.EMAIL_HOST = "mail.example.com"
+    settings.EMAIL_URL = "smtp://mail.example.com"
     assert len(subjects()) == 2
 
 

@@ -10,7 +10,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0002_limits'),
-        ('jobs', '0004_usage'),
+        ('jobs', '0006_tariff'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

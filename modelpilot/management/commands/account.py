@@ -6,10 +6,11 @@ from django.core.exceptions import ValidationError
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.validators import validate_email
+from django.db import transaction
 
 from billing import ledger
 from billing.money import micros, usd
-from modelpilot.accounts import keys
+from modelpilot.accounts import audit, keys
 from modelpilot.accounts.models import Permission, User
 from modelpilot.management.commands.key import permissions_of
 
@@ -34,7 +35,10 @@ class Command(BaseCommand):
         credit = self.credit(options["credit"])
         user = self.account(options["email"].lower(), options["staff"])
         if credit:
-            ledger.grant(user.id, credit, ref=f"command:{uuid.uuid4()}", reason="manage.py account")
+            with transaction.atomic():
+                ref = f"command:{uuid.uuid4()}"
+                ledger.grant(user.id, credit, ref=ref, reason="manage.py account")
+                audit.record("credit.grant", user, usd=usd(credit), reason="manage.py account")
         balance = ledger.balance(user.id)
         self.stdout.write(f"{user.email} has ${usd(balance.available):.2f}. Its new key:")
         self.stdout.write(keys.create(user, name="manage.py", permissions=permissions))
@@ -50,6 +54,7 @@ class Command(BaseCommand):
         if staff and not user.is_staff:
             user.is_staff = user.is_superuser = user.can_deploy = True
             user.save(update_fields=["is_staff", "is_superuser", "can_deploy"])
+            audit.record("account.role", user, is_staff=True, is_superuser=True, can_deploy=True)
         ledger.open_account(user.id)
         return user
 

@@ -9,6 +9,7 @@ from django.utils import timezone
 from billing import codes
 from billing.models import RedeemCode
 from billing.money import micros, usd
+from modelpilot.accounts import audit
 
 
 class Command(BaseCommand):
@@ -41,6 +42,13 @@ class Command(BaseCommand):
         if days is not None and not 1 <= days <= 36_500:
             raise CommandError("--days takes 1 to 36500.")
         expires_at = None if days is None else timezone.now() + timedelta(days=days)
+        audit.record(
+            "code.create",
+            f"{options['count']} redeem codes",
+            usd=usd(amount),
+            uses=options["uses"],
+            note=options["note"],
+        )
         for _ in range(options["count"]):
             self.stdout.write(
                 codes.create(
@@ -67,4 +75,5 @@ class Command(BaseCommand):
     def revoke(self, options: dict[str, Any]) -> None:
         if not codes.revoke(options["id"]):
             raise CommandError("There is no such code that can still be redeemed.")
+        audit.record("code.revoke", f"redeem code {options['id']}")
         self.stdout.write("Revoked. What was redeemed stays.")

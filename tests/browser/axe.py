@@ -1,0 +1,20 @@
+"""What axe-core finds wrong on a page for people who don't see, hear or click as others do."""
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
+
+
+def serious(page: Page) -> list[str]:
+    """Each serious or critical finding: its rule, its help, and what it is about."""
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{violation['id']}: {violation['help']}: {node['html'][:150]}"
+        for violation in found
+        if violation["impact"] in ("serious", "critical")
+        for node in violation["nodes"]
+    ]
+
+
+def overflows(page: Page) -> bool:
+    """Whether the page is wider than its screen."""
+    return bool(page.evaluate("document.documentElement.scrollWidth > window.innerWidth"))

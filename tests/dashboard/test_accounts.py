@@ -1,0 +1,113 @@
+"""Sign-up, verification, sign-in and reset, as allauth runs them with our settings."""
+
+import re
+
+import pytest
+from django.core import mail
+from django.test import Client
+from pytest_django import Settings
+
+from billing.models import Account
+from modelpilot.accounts import first_run
+from modelpilot.accounts.models import AuditEntry, User
+from tests.dashboard.conftest import SignedIn
+
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture
+def mailing(settings: Settings) -> None:
+    """As with MODELPILOT_EMAIL_URL."""
+    settings.ACCOUNT_EMAIL_VERIFICATION = "mandatory"
+
+
+def sign_up(client: Client, email: str = "dora@example.com", **headers: str) -> str:
+    answer = client.post(
+        "/accounts/signup/", {"email": email, "password1": PASSWORD}, headers=headers
+    )
+    assert answer.status_code == 302, answer.content
+    return answer.headers["Location"]
+
+
+def link_in_the_mail() -> str:
+    (sent,) = mail.outbox
+    found = re.search(r"http://127\.0\.0\.1:8000(/\S+)", str(sent.body))
+    assert found is not None, sent.body
+    return found[1]
+
+
+def test_without_mail_a_sign_up_leads_to_the_dashboard(visitor: Client) -> None:
+    assert sign_up(visitor) == "/dashboard/"
+
+    assert visitor.get("/dashboard/").status_code == 200
+    user = User.objects.get(email="dora@example.com")
+    assert Account.objects.filter(owner_id=user.id).exists()
+    assert not user.is_staff
+    assert not user.can_deploy
+
+
+def test_with_mail_the_address_is_verified_first(visitor: Client, mailing: None) -> None:
+    sign_up(visitor)
+    assert visitor.get("/dashboard/").status_code == 302
+
+    link = link_in_the_mail()
+    assert b"dora@example.com" in visitor.get(link).content
+    visitor.post(link)
+    visitor.post("/accounts/login/", {"login": "dora@example.com", "password": PASSWORD})
+
+    assert visitor.get("/dashboard/").status_code == 200
+
+
+def test_links_in_mails_are_ours_whatever_host_was_asked(visitor: Client, mailing: None) -> None:
+    sign_up(visitor, Host="evil.example")
+
+    assert "evil" not in str(mail.outbox[0].message())
+    link_in_the_mail()
+
+
+def test_a_password_is_reset_by_mail(visitor: Client, mailing: None) -> None:
+    User.objects.create_user("dora@example.com", PASSWORD)
+    visitor.post("/accounts/password/reset/", {"email": "dora@example.com"})
+
+    form = visitor.get(link_in_the_mail(), follow=True)
+    path = form.redirect_chain[-1][0]
+    new = {"password1": "another horse battery", "password2": "another horse battery"}
+    assert visitor.post(path, new).status_code == 302
+
+    assert User.objects.get(email="dora@example.com").check_password("another horse battery")
+
+
+def test_a_stranger_learns_nothing_about_who_has_an_account(
+    visitor: Client, mailing: None, alice: User
+) -> None:
+    known = visitor.post("/accounts/signup/", {"email": alice.email, "password1": PASSWORD})
+    unknown = Client().post(
+        "/accounts/signup/", {"email": "nobody@example.com", "password1": PASSWORD}
+    )
+
+    assert known.headers["Location"] == unknown.headers["Location"]
+    assert User.objects.get(email=alice.email).has_usable_password() is False
+
+
+def test_wrong_passwords_are_counted(visitor: Client) -> None:
+    User.objects.create_user("dora@example.com", PASSWORD)
+    wrong = {"login": "dora@example.com", "password": "wrong"}
+    answers = [visitor.post("/accounts/login/", wrong) for _ in range(11)]
+
+    assert b"Too many failed login attempts" in answers[-1].content
+    right = visitor.post("/accounts/login/", {**wrong, "password": PASSWORD})
+    assert right.status_code == 200, "who guesses must wait, also with the right one"
+
+
+def test_what_a_page_changes_is_its_users_act(signed_in: SignedIn, bob: User) -> None:
+    welcome = first_run.first_run()
+    assert welcome is None, "bob is the operator"
+    # The set-up link is open to who has it, signed in or not.
+    operator = User.objects.create_superuser(first_run.EMAIL)
+    link = first_run.setup_url(operator).partition("8000")[2]
+    form = {"email": "olga@example.com", "password": PASSWORD}
+
+    signed_in(bob).post(link, form, REMOTE_ADDR="192.0.2.7")
+
+    entry = AuditEntry.objects.get(action="account.setup")
+    assert (entry.actor, entry.address) == ("bob@example.com", "192.0.2.7")
