@@ -4,11 +4,10 @@ import secrets
 from decimal import Decimal
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from billing.money import MICROS_PER_USD
-from modelpilot.hop import hop
 from modelpilot.jobs import statement as monthly
 from modelpilot.jobs.statement import Statement
 
@@ -28,12 +27,8 @@ WORDS = {
 }
 
 
-async def statement(request: HttpRequest, token: str) -> HttpResponseBase:
+def statement(request: HttpRequest, token: str) -> HttpResponse:
     """By the link of `GET /api/v1/billing/statement`, which is a secret for fifteen minutes."""
-    return await hop(statement_page, request, token)
-
-
-def statement_page(request: HttpRequest, token: str) -> HttpResponse:
     found = monthly.linked(token)
     context = {} if found is None else shown(monthly.of_month(*found))
     nonce = secrets.token_urlsafe(16)

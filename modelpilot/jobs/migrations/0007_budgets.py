@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0002_limits'),
+        ('accounts', '0003_audit_log'),
         ('jobs', '0006_tariff'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
