@@ -9,8 +9,8 @@ from django.shortcuts import redirect, render
 
 from billing import payments, prices
 from billing.pricing import UNITS, Price
-from inference import voices
 from inference.catalog import Card
+from inference.sound import voices
 from inference.types import Kind
 from modelpilot.dashboard.samples import curl_of
 from modelpilot.dashboard.tags import dollars

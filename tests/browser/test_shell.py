@@ -1,14 +1,26 @@
 """Signing up, finding one's way, and the same for a phone, a keyboard and a screen reader."""
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Response, expect
 
 from tests.browser.axe import overflows, serious
 from tests.browser.conftest import PASSWORD, SignUp
 
-PUBLIC = ["/", "/accounts/login/", "/accounts/signup/", "/accounts/password/reset/", "/nothing"]
+PUBLIC = [
+    "/",
+    "/models",
+    "/models/emoji-64",
+    "/pricing",
+    "/docs/chat",
+    "/docs/errors",
+    "/accounts/login/",
+    "/accounts/signup/",
+    "/accounts/password/reset/",
+    "/nothing",
+]
 PRIVATE = [
     "/dashboard/",
+    "/dashboard/billing/",
     "/accounts/email/",
     "/accounts/password/change/",
     "/accounts/2fa/",
@@ -79,10 +91,35 @@ def test_a_keyboard_skips_to_the_content(page: Page) -> None:
     assert page.evaluate("document.activeElement.id") == "main"
 
 
-@pytest.mark.parametrize("path", ["/", "/accounts/login/"])
+def test_one_language_is_that_of_all_samples(page: Page) -> None:
+    page.goto("/docs/chat")
+    page.get_by_role("tab", name="Python").last.click()
+    page.goto("/docs/images")
+    shown = page.get_by_role("tabpanel")
+    expect(shown.first).to_contain_text("import requests")
+    assert page.get_by_role("tab", name="curl", selected=True).count() == 0
+
+    page.get_by_role("tab", name="Python").first.press("ArrowRight")
+    expect(shown.first).to_contain_text("await fetch")
+
+
+def test_the_explorer_asks_nobody_else(page: Page) -> None:
+    page.goto("/api/v1/docs")
+    expect(page.get_by_role("heading", name="ModelPilot")).to_be_visible()
+    page.get_by_text("Create a chat completion").click()
+    expect(page.get_by_role("button", name="Try it out")).to_be_visible()
+
+
+@pytest.mark.parametrize("path", ["/", "/docs/chat", "/accounts/login/"])
 def test_a_page_is_small(page: Page, path: str) -> None:
     sizes: list[int] = []
-    page.on("response", lambda response: sizes.append(len(response.body())))
+
+    def on_response(response: Response) -> None:
+        # Pictures are what a page is looked at for.
+        if "/gallery/" not in response.url:
+            sizes.append(len(response.body()))
+
+    page.on("response", on_response)
     page.goto(path)
     page.wait_for_load_state("networkidle")
 
