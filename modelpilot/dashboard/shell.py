@@ -55,6 +55,10 @@ class Entry:
 # Overview, Playground, Jobs, Keys, Usage, Billing, Deployments, Webhooks, Settings: in this order.
 ENTRIES = [
     Entry("Overview", "overview", "home"),
+    Entry("Jobs", "jobs", "jobs"),
+    Entry("Keys", "keys", "key"),
+    Entry("Usage", "usage", "chart"),
+    Entry("Webhooks", "webhooks", "hook"),
 ]
 # The public pages, above the front page: Models, Pricing, Docs.
 PUBLIC_ENTRIES: list[Entry] = []

@@ -104,7 +104,12 @@ class Job(models.Model):
                 name="jobs_leases",
                 condition=models.Q(state="running"),
             ),
-            models.Index(fields=["owner", "id"], name="jobs_by_owner"),
+            # With what a list chooses by, so that it is read from here alone.
+            models.Index(
+                fields=["owner", "id"],
+                name="jobs_by_owner",
+                include=["kind", "model", "state", "key"],
+            ),
             # What an account and a key have under way: counted by every submit.
             models.Index(
                 fields=["owner", "key"],

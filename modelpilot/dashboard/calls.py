@@ -1,0 +1,141 @@
+"""A job as the call that would make it again: curl, Python and JavaScript to copy."""
+
+import json
+import shlex
+from dataclasses import dataclass
+from typing import Any
+
+from modelpilot.accounts.keys import PREFIX
+from modelpilot.accounts.models import ApiKey
+from modelpilot.dashboard.samples import API
+from modelpilot.jobs.models import Job
+from modelpilot.jobs.shown import abridged
+
+# What the API does without being told.
+USUAL: dict[str, Any] = {
+    "n": 1,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+    "speed": 1.0,
+    "parallel_tool_calls": True,
+    "temperature": None,
+}
+# The request's names in the rows that the routes call otherwise.
+NAMES = {
+    "audio/speech": {"text": "input", "format": "response_format"},
+    "images/generations": {"format": "output_format"},
+    "images/edits": {"format": "output_format"},
+    "videos": {"image": "input_reference"},
+    "embeddings": {"inputs": "input"},
+}
+# What a route decides by itself.
+UNSAID = {"generate/audio": {"format"}, "generate/image": {"format", "n", "strength", "mask"}}
+SIZED = ("images/generations", "images/edits", "videos")
+SOUNDS = ("audio/speech",)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A text in one language."""
+
+    id: str
+    label: str
+    code: str
+
+
+def samples(job: Job, key: ApiKey | None) -> list[Sample]:
+    """How to ask for the same again; none of a job whose request was deleted."""
+    if not job.request:
+        return []
+    bearer = f"{PREFIX}…{key.last_four}" if key else f"{PREFIX}…"
+    url, body = f"{API}/{job.route}", body_of(job)
+    return [
+        Sample("curl", "curl", curl(url, body, bearer, job.route)),
+        Sample("python", "Python", python(url, body, bearer, job.route)),
+        Sample("javascript", "JavaScript", javascript(url, body, bearer, job.route)),
+    ]
+
+
+def body_of(job: Job) -> dict[str, Any]:
+    """The body that its route takes, with a few words in place of files."""
+    names, unsaid = NAMES.get(job.route, {}), UNSAID.get(job.route, set())
+    asked = {
+        names.get(name, name): value
+        for name, value in abridged(job.request).items()
+        if name not in unsaid and value not in (None, [], {}, "") and USUAL.get(name, ...) != value
+    }
+    if job.route in SIZED and {"width", "height"} <= asked.keys():
+        asked["size"] = f"{asked.pop('width')}x{asked.pop('height')}"
+    return {"model": job.model, **asked}
+
+
+def curl(url: str, body: dict[str, Any], bearer: str, route: str) -> str:
+    lines = [
+        f"curl {url}",
+        f'  -H "Authorization: Bearer {bearer}"',
+        '  -H "Content-Type: application/json"',
+        f"  -d {shlex.quote(written(body))}",
+    ]
+    if route in SOUNDS:
+        lines.append(f"  -o {filename(body)}")
+    return " \\\n".join(lines)
+
+
+def python(url: str, body: dict[str, Any], bearer: str, route: str) -> str:
+    shown = (
+        f'with open("{filename(body)}", "wb") as file:\n    file.write(answer.content)'
+        if route in SOUNDS
+        else "print(answer.json())"
+    )
+    return (
+        "import requests\n\n"
+        "answer = requests.post(\n"
+        f"    {url!r},\n"
+        f'    headers={{"Authorization": "Bearer {bearer}"}},\n'
+        f"    json={indented(literal(body))},\n"
+        ")\n"
+        "answer.raise_for_status()\n"
+        f"{shown}"
+    ).replace(f"{url!r}", f'"{url}"')
+
+
+def javascript(url: str, body: dict[str, Any], bearer: str, route: str) -> str:
+    shown = "console.log(await answer.json());"
+    if route in SOUNDS:
+        shown = "const sound = await answer.blob();"
+    return (
+        f'const answer = await fetch("{url}", {{\n'
+        '  method: "POST",\n'
+        "  headers: {\n"
+        f'    Authorization: "Bearer {bearer}",\n'
+        '    "Content-Type": "application/json",\n'
+        "  },\n"
+        f"  body: JSON.stringify({indented(written(body), 2)}),\n"
+        "});\n"
+        "if (!answer.ok) throw new Error((await answer.json()).error.message);\n"
+        f"{shown}"
+    )
+
+
+def filename(body: dict[str, Any]) -> str:
+    return f"speech.{body.get('response_format', 'mp3')}"
+
+
+def written(body: dict[str, Any]) -> str:
+    return json.dumps(body, indent=2, ensure_ascii=False)
+
+
+def indented(text: str, by: int = 4) -> str:
+    first, *rest = text.split("\n")
+    return "\n".join([first, *(" " * by + line for line in rest)])
+
+
+def literal(value: Any, depth: int = 0) -> str:
+    """JSON's value as Python writes it, in lines as JSON's."""
+    inner, outer = "    " * (depth + 1), "    " * depth
+    if isinstance(value, dict) and value:
+        lines = [f"{inner}{literal(k)}: {literal(v, depth + 1)}," for k, v in value.items()]
+        return "\n".join(["{", *lines, f"{outer}}}"])
+    if isinstance(value, list) and value:
+        return "\n".join(["[", *(f"{inner}{literal(v, depth + 1)}," for v in value), f"{outer}]"])
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
