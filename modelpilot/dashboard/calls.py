@@ -2,7 +2,6 @@
 
 import json
 import shlex
-from dataclasses import dataclass
 from typing import Any
 
 from modelpilot.accounts.keys import PREFIX
@@ -18,7 +17,6 @@ USUAL: dict[str, Any] = {
     "frequency_penalty": 0.0,
     "speed": 1.0,
     "parallel_tool_calls": True,
-    "temperature": None,
 }
 # The request's names in the rows that the routes call otherwise.
 NAMES = {
@@ -30,39 +28,31 @@ NAMES = {
 }
 # What a route decides by itself.
 UNSAID = {"generate/audio": {"format"}, "generate/image": {"format", "n", "strength", "mask"}}
+LANGUAGES = {"curl": "curl", "python": "Python", "javascript": "JavaScript"}
 SIZED = ("images/generations", "images/edits", "videos")
 SOUNDS = ("audio/speech",)
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """A text in one language."""
-
-    id: str
-    label: str
-    code: str
-
-
-def samples(job: Job, key: ApiKey | None) -> list[Sample]:
-    """How to ask for the same again; none of a job whose request was deleted."""
-    if not job.request:
-        return []
+def sample(job: Job, language: str, key: ApiKey | None) -> str:
+    """How to ask for the same again, in one of LANGUAGES and with a part of the reader's key."""
     bearer = f"{PREFIX}…{key.last_four}" if key else f"{PREFIX}…"
-    url, body = f"{API}/{job.route}", body_of(job)
-    return [
-        Sample("curl", "curl", curl(url, body, bearer, job.route)),
-        Sample("python", "Python", python(url, body, bearer, job.route)),
-        Sample("javascript", "JavaScript", javascript(url, body, bearer, job.route)),
-    ]
+    return WRITERS[language](f"{API}/{job.route}", body_of(job), bearer, job.route)
+
+
+def said(job: Job) -> dict[str, Any]:
+    """The request without what says nothing, and a few words in place of files."""
+    return {
+        name: value
+        for name, value in abridged(job.request).items()
+        if value not in (None, [], {}, "") and USUAL.get(name, ...) != value
+    }
 
 
 def body_of(job: Job) -> dict[str, Any]:
-    """The body that its route takes, with a few words in place of files."""
+    """The body that the job's route takes."""
     names, unsaid = NAMES.get(job.route, {}), UNSAID.get(job.route, set())
     asked = {
-        names.get(name, name): value
-        for name, value in abridged(job.request).items()
-        if name not in unsaid and value not in (None, [], {}, "") and USUAL.get(name, ...) != value
+        names.get(name, name): value for name, value in said(job).items() if name not in unsaid
     }
     if job.route in SIZED and {"width", "height"} <= asked.keys():
         asked["size"] = f"{asked.pop('width')}x{asked.pop('height')}"
@@ -139,3 +129,6 @@ def literal(value: Any, depth: int = 0) -> str:
     if isinstance(value, list) and value:
         return "\n".join(["[", *(f"{inner}{literal(v, depth + 1)}," for v in value), f"{outer}]"])
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+
+
+WRITERS = {"curl": curl, "python": python, "javascript": javascript}

@@ -78,6 +78,11 @@ class Columns:
     def empty(self) -> bool:
         return not self.rows
 
+    @property
+    def colours(self) -> dict[str, int]:
+        """By name, for a chart beside this one."""
+        return {band.name: band.colour for band in self.bands}
+
 
 def columns(
     id: str,  # noqa: A002 - the element's
@@ -85,9 +90,11 @@ def columns(
     labels: Sequence[str],
     series: Iterable[Series],
     write: Write = str,
+    colours: dict[str, int] | None = None,
 ) -> Columns:
-    """A chart of at least one label; `write` says a number as people read it."""
-    shown = largest(series)
+    """A chart of at least one label; `write` says a number as people read it, `colours` are those
+    that the same names have in a chart beside it."""
+    shown = largest(series, colours)
     sums = [sum(values) for values in zip(*(each.values for each in shown), strict=True)]
     sums = sums or [0] * len(labels)
     top = ceiling(max(sums))
@@ -100,7 +107,8 @@ def columns(
             if value
         )
         floors = [floor + value for floor, value in zip(floors, each.values, strict=True)]
-        colour = COLOURS if each.name == REST else number + 1
+        chosen = (colours or {}).get(each.name, number + 1)
+        colour = COLOURS if each.name == REST else chosen
         bands.append(Band(each.name, colour, path, write(each.total)))
     tall = max(range(len(labels)), key=lambda place: sums[place])
     return Columns(
@@ -129,16 +137,18 @@ def columns(
     )
 
 
-def largest(series: Iterable[Series]) -> list[Series]:
-    """The largest first, of which those beyond the colours are one; none without anything."""
+def largest(series: Iterable[Series], colours: dict[str, int] | None = None) -> list[Series]:
+    """The largest first, of which those beyond the colours, or without one, are one; none without
+    anything."""
     ranked = sorted((each for each in series if each.total), key=lambda each: -each.total)
-    if len(ranked) <= COLOURS:
-        return ranked
-    rest = [each.values for each in ranked[COLOURS - 1 :]]
-    return [
-        *ranked[: COLOURS - 1],
-        Series(REST, [sum(values) for values in zip(*rest, strict=True)]),
-    ]
+    if colours is not None:
+        kept = [each for each in ranked if each.name in colours]
+    else:
+        kept = ranked if len(ranked) <= COLOURS else ranked[: COLOURS - 1]
+    rest = [each.values for each in ranked if each not in kept]
+    if not rest:
+        return kept
+    return [*kept, Series(REST, [sum(values) for values in zip(*rest, strict=True)])]
 
 
 def ceiling(most: Number) -> Number:

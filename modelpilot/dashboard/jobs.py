@@ -10,17 +10,17 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from inference.types import Kind
-from modelpilot.accounts.models import ApiKey
+from modelpilot.accounts.models import ApiKey, User
 from modelpilot.dashboard import calls, chart, media
 from modelpilot.dashboard.media import Media
 from modelpilot.dashboard.shell import current_user, signed_in
 from modelpilot.dashboard.tags import seconds
-from modelpilot.jobs import listing, shown, usage
+from modelpilot.jobs import listing, usage
 from modelpilot.jobs.ids import parse
 from modelpilot.jobs.listing import NEWEST, SESSION, Choice
 from modelpilot.jobs.models import Job
 
-# What a page shows of a text before it asks to open it whole.
+# Characters of a conversation that its page shows, from the end.
 LONG = 20_000
 
 
@@ -58,28 +58,50 @@ def line(request: HttpRequest, job_id: uuid.UUID) -> HttpResponse:
 @signed_in
 def job(request: HttpRequest, job_id: str) -> HttpResponse:
     user = current_user(request)
-    known = parse(job_id)
-    found = Job.objects.prefetch_related("outputs").filter(owner=user, id=known).first()
-    if found is None:
-        raise Http404
-    keys = list(ApiKey.objects.filter(user=user).order_by("-id"))
+    found = find(user, job_id)
     context = {
-        "view": View(found, {key.id: key for key in keys}),
-        "samples": calls.samples(found, next((key for key in keys if not key.revoked_at), None)),
+        "view": View(found, usage.key_names(user.id)),
+        "languages": calls.LANGUAGES,
         "deliveries": found.webhook_deliveries.order_by("created_at"),
     }
     return render(request, "dashboard/job.html", context)
 
 
+@signed_in
+def call(request: HttpRequest, job_id: str, language: str) -> HttpResponse:
+    """The job as code to copy; apart from its page, as it may be long."""
+    user = current_user(request)
+    found = find(user, job_id)
+    if language not in calls.LANGUAGES or not found.request:
+        raise Http404
+    key = ApiKey.objects.filter(user=user, revoked_at=None).order_by("-id").first()
+    context = {
+        "code": calls.sample(found, language, key),
+        "label": "With the rest of your key in place of the …",
+        "id": f"code-{language}",
+    }
+    return render(request, "parts/code.html", context)
+
+
+def find(user: User, text: str) -> Job:
+    """The user's job, under any spelling of its id; Http404 where it isn't theirs."""
+    jobs = Job.objects.prefetch_related("outputs").filter(owner=user)
+    found = jobs.filter(id=parse(text) or NEWEST).first()
+    if found is None:
+        raise Http404
+    return found
+
+
 def choice_of(request: HttpRequest) -> Choice:
     """What the query chooses; what it says wrongly chooses nothing."""
-    query = {name: value for name, value in request.GET.items() if value}
-    key = query.get("key", "")
+    kind, model, state, key = (
+        request.GET.get(name, "").replace("\x00", "") for name in ("kind", "model", "state", "key")
+    )
     return Choice(
-        kind=query.get("kind") if query.get("kind") in list(Kind) else None,
-        model=query.get("model", "")[:100].replace("\x00", "") or None,
-        state=query.get("state") if query.get("state") in Job.State.values else None,
-        key=int(key) if key.isdecimal() and len(key) < 19 else None,
+        kind=kind if kind in list(Kind) else None,
+        model=model[:100] or None,
+        state=state if state in Job.State.values else None,
+        key=int(key) if key.isascii() and key.isdecimal() and len(key) < 19 else None,
     )
 
 
@@ -138,7 +160,7 @@ class View:
     """A job on its own page."""
 
     job: Job
-    keys: dict[int, ApiKey]
+    key_names: dict[int, str]
 
     @cached_property
     def files(self) -> list[Media]:
@@ -146,7 +168,7 @@ class View:
 
     @property
     def key(self) -> str:
-        return key_name(self.job.key, {key.id: key.name for key in self.keys.values()})
+        return key_name(self.job.key, self.key_names)
 
     @property
     def deleted(self) -> bool:
@@ -155,23 +177,31 @@ class View:
 
     @property
     def messages(self) -> list[dict[str, str]]:
-        """The conversation, each turn as text."""
-        turns = self.job.request.get("messages") or []
-        return [{"role": turn.get("role", ""), "text": text_of(turn)} for turn in turns]
+        """The last turns of the conversation, each as text."""
+        shown: list[dict[str, str]] = []
+        room = LONG
+        for turn in reversed(self.job.request.get("messages") or []):
+            text = text_of(turn)
+            shown.append({"role": turn.get("role", ""), "text": cut(text, room)})
+            room -= len(text)
+            if room <= 0:
+                break
+        return shown[::-1]
 
     @property
     def prompt(self) -> str:
         asked = self.job.request
-        return asked.get("prompt") or asked.get("text") or "\n".join(asked.get("inputs") or [])
+        text = asked.get("prompt") or asked.get("text") or "\n".join(asked.get("inputs") or [])
+        return cut(text, LONG)
 
     @property
     def parameters(self) -> list[tuple[str, str]]:
         """The rest of the request, but for what says nothing."""
         hidden = ("messages", "prompt", "text", "inputs")
         return [
-            (name.replace("_", " "), written(value))
-            for name, value in shown.abridged(self.job.request).items()
-            if name not in hidden and value not in (None, "", [], {})
+            (named(name), written(value))
+            for name, value in calls.said(self.job).items()
+            if name not in hidden
         ]
 
     @property
@@ -201,14 +231,17 @@ class View:
         return f"{count} vector{'' if count == 1 else 's'} of {result['dimensions']} numbers"
 
     @property
-    def facts(self) -> list[tuple[str, str]]:
-        """What the result says beside its files and texts."""
+    def particulars(self) -> list[tuple[str, str]]:
+        """What the result says about its files and texts."""
         result = self.job.result or {}
         plain = ("width", "height", "num_frames", "fps", "duration_s", "sample_rate", "language")
-        told = {name: result[name] for name in plain if name in result}
-        told |= {name: value for name, value in (result.get("usage") or {}).items() if value}
-        told.pop("type", None)
-        return [(name.replace("_", " "), written(value)) for name, value in told.items()]
+        return [(named(name), written(result[name])) for name in plain if name in result]
+
+    @property
+    def used(self) -> list[tuple[str, str]]:
+        """What it was measured by, such as tokens."""
+        usage = (self.job.result or {}).get("usage") or {}
+        return [(named(name), f"{n:,}") for name, n in usage.items() if isinstance(n, int) and n]
 
     @property
     def warnings(self) -> list[str]:
@@ -236,6 +269,10 @@ class View:
         return took(self.job)
 
 
+def cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[:length]}…"
+
+
 def text_of(turn: dict[str, Any]) -> str:
     content = turn.get("content")
     if isinstance(content, str):
@@ -243,6 +280,12 @@ def text_of(turn: dict[str, Any]) -> str:
     if isinstance(content, list):
         return "\n".join(part.get("text", f"({part.get('type')})") for part in content)
     return json.dumps(turn.get("tool_calls") or "", indent=2)
+
+
+def named(field: str) -> str:
+    """A field's name as words: `num_frames`, `duration_s`."""
+    words = field.replace("_", " ")
+    return f"{words[:-2]} (s)" if words.endswith(" s") else words
 
 
 def written(value: Any) -> str:

@@ -31,6 +31,7 @@ def overview(request: HttpRequest) -> HttpResponse:
     last = usage.today()
     first = last - timedelta(days=days - 1)
     rows = usage.report(user.id, first, last, ["day", "model"])
+    asked = daily("requests", "Requests", rows, "requests", first, last)
     page = listing.page(user.id, limit=LATEST_JOBS)
     today, month = usage.spend(user.id)
     keys = list(ApiKey.objects.filter(user=user).order_by("-id")[:100])
@@ -42,8 +43,8 @@ def overview(request: HttpRequest) -> HttpResponse:
         "requests": sum(row["requests"] for row in rows),
         "errors": sum(row["failed"] for row in rows),
         "charts": [
-            daily("requests", "Requests", rows, "requests", first, last),
-            daily("errors", "Errors", rows, "failed", first, last),
+            asked,
+            daily("errors", "Errors", rows, "failed", first, last, asked.colours),
         ],
         "paces": paces(latency.of(user.id)),
         "latest": latency.LATEST,
@@ -59,7 +60,15 @@ def days_of(request: HttpRequest) -> int:
     return int(asked) if asked in map(str, RANGES) else USUAL_DAYS
 
 
-def daily(name: str, title: str, rows: Rows, count: str, first: date, last: date) -> Columns:
+def daily(
+    name: str,
+    title: str,
+    rows: Rows,
+    count: str,
+    first: date,
+    last: date,
+    colours: dict[str, int] | None = None,
+) -> Columns:
     """A count of each day from `first` to `last`, by model."""
     days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
     counts: dict[str, dict[date, int]] = {}
@@ -68,7 +77,8 @@ def daily(name: str, title: str, rows: Rows, count: str, first: date, last: date
     series = [
         Series(model, [of_day.get(day, 0) for day in days]) for model, of_day in counts.items()
     ]
-    return chart.columns(name, title, [f"{day:%b} {day.day}" for day in days], series, counted)
+    labels = [f"{day:%b} {day.day}" for day in days]
+    return chart.columns(name, title, labels, series, counted, colours)
 
 
 def counted(number: float) -> str:

@@ -10,6 +10,7 @@ urlpatterns = [
     path("dashboard/jobs/", jobs.jobs, name="jobs"),
     path("dashboard/jobs/<uuid:job_id>/line", jobs.line, name="job-line"),
     path("dashboard/jobs/<str:job_id>/", jobs.job, name="job"),
+    path("dashboard/jobs/<str:job_id>/as/<str:language>", jobs.call, name="job-call"),
     path("dashboard/keys/", keys.keys, name="keys"),
     path("dashboard/keys/<int:key_id>/", keys.key, name="key"),
     path("dashboard/keys/<int:key_id>/rotate", keys.rotate, name="key-rotate"),
