@@ -258,3 +258,51 @@ class RedeemCode(models.Model):
 
     def __str__(self) -> str:
         return f"…{self.last_four}"
+
+
+class PriceChange(models.Model):
+    """What a model costs from `starts_at` on, instead of what its card says.
+
+    The rows are the record of who changed which price, and why: none is ever changed or deleted,
+    but that one may be cancelled before it starts (see billing.prices).
+    """
+
+    model = models.CharField(max_length=100)
+    # Micro-dollars by part (see billing.pricing.Price); null: what its card says, again.
+    price = models.JSONField(null=True)
+    starts_at = models.DateTimeField(db_default=Now())
+    reason = models.CharField(max_length=200)
+    # Null: by a command on the operator's machine.
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+", db_index=False
+    )
+    created_at = models.DateTimeField(db_default=Now())
+    cancelled_at = models.DateTimeField(null=True)
+    cancelled_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+", db_index=False
+    )
+
+    class Meta:
+        indexes = [
+            # Read by every request.
+            models.Index(
+                fields=["model", "-starts_at", "-id"],
+                condition=models.Q(cancelled_at__isnull=True),
+                name="price_in_force",
+            ),
+        ]
+        constraints = [
+            # Nothing that was charged is ever explained by a later row.
+            models.CheckConstraint(
+                name="price_starts_no_earlier_than_now",
+                condition=models.Q(starts_at__gte=models.F("created_at")),
+            ),
+            models.CheckConstraint(
+                name="price_cancelled_before_it_starts",
+                condition=models.Q(cancelled_at__isnull=True)
+                | models.Q(cancelled_at__lt=models.F("starts_at")),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model} from {self.starts_at}"

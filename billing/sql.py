@@ -54,6 +54,18 @@ held AS (
     FROM held
 )"""
 
+# `in_force`: the parts (text of JSON) that an operator wants instead of the card's price of the
+# model `{model}`, by the database's clock; no row, or null, where that is as the card says. One
+# step in an index, however many changes there are.
+PRICE_IN_FORCE = """
+LEFT JOIN LATERAL (
+    SELECT price::text FROM billing_pricechange
+    WHERE model = {model} AND starts_at <= now() AND cancelled_at IS NULL
+    ORDER BY starts_at DESC, id DESC
+    LIMIT 1
+) in_force ON true
+"""
+
 # Proves the ledger by itself, and against what it is about. Returns sentences: no row, ever.
 BOOKS = """
 SELECT 'account ' || account.id || ' differs from its transfers' AS problem

@@ -9,7 +9,7 @@ import xllamacpp
 
 from inference.catalog import Card
 from inference.errors import ContextLengthExceeded, InferenceError, InvalidRequest
-from inference.types import ChatRequest, Delta, Device, Emit, Engine, Progress, Result
+from inference.types import ChatRequest, Delta, Device, Emit, Engine, Progress, Read, Result
 from inference.weights import Weights
 
 # A prompt is read in pieces of this many tokens; between two of them a cancel is noticed.
@@ -117,7 +117,9 @@ class Answer:
             raise _failure(chunk["error"], self.asked_in)
         if "prompt_progress" in chunk:
             # Reading a long prompt is no part of the answer, but it can be cancelled.
-            self.emit(Progress(0.0))
+            read = chunk["prompt_progress"]
+            over = read["processed"] == read["total"]
+            self.emit(Read(read["total"], read["cache"]) if over else Progress(0.0))
         for piece in chunk.get("choices", ()):
             self._take_piece(piece)
         if chunk.get("usage"):

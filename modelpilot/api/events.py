@@ -78,7 +78,9 @@ async def told(request: HttpRequest, subscription: Subscription) -> AsyncIterato
 
 def untold(job: dict[str, Any], reach: dict[int, int]) -> list[dict[str, Any]]:
     """The ends of the texts that the stream did not bring: the row has the last word."""
-    choices = (job["result"] or {}).get("choices", ())
+    result = job["result"] or {}
+    spoken = [{"index": 0, "text": result["text"]}] if "text" in result else ()
+    choices = result.get("choices", spoken)
     return [
         {"index": choice["index"], "offset": offset, "text": choice["text"][offset:]}
         for choice in choices

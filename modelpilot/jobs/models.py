@@ -37,11 +37,13 @@ class Job(models.Model):
     # SHA-256 of the body, to tell a retry from another request under the same key.
     body_digest = models.BinaryField(max_length=32, null=True)
 
-    kind = models.CharField(max_length=10)
+    kind = models.CharField(max_length=20)
     # A catalog id and a deployment id; names, so that jobs outlive both.
     model = models.CharField(max_length=100)
     deployment = models.CharField(max_length=40)
     request = models.JSONField()
+    # Files came with the request: they are forgotten when outputs are.
+    uploads = models.BooleanField(db_default=False)
     # A client reads along: once claimed it is never started again (see rescue).
     stream = models.BooleanField(default=False)
     # A client waits; the pod cancels when nobody has refreshed `watch:<id>` for a while.
@@ -64,6 +66,9 @@ class Job(models.Model):
 
     # Micro-dollars: what was held, and what it came to.
     price = models.BigIntegerField()
+    # The price at which it was accepted and is settled, by parts (see billing.pricing.Price);
+    # null: flat.
+    tariff = models.JSONField(null=True)
     cost = models.BigIntegerField(default=0)
     hold = models.OneToOneField(Transfer, models.PROTECT, null=True, related_name="job")
 
@@ -110,6 +115,7 @@ class Job(models.Model):
                 name="jobs_by_owner",
                 include=["kind", "model", "state", "key"],
             ),
+            models.Index(fields=["id"], name="jobs_with_uploads", condition=models.Q(uploads=True)),
             # What an account and a key have under way: counted by every submit.
             models.Index(
                 fields=["owner", "key"],

@@ -37,12 +37,14 @@ WITH room AS (
     END AS lacking
 ), {billing.hold("(SELECT lacking FROM room) IS NULL")}, job AS (
     INSERT INTO jobs_job (id, owner_id, key, permission, route, request_id, idempotency_key,
-                          body_digest, kind, model, deployment, request, stream, watched, state,
-                          fair_tag, attempt, deadline_at, cancel_at, price, cost, hold_id, webhook)
+                          body_digest, kind, model, deployment, request, stream, watched,
+                          uploads, state, fair_tag, attempt, deadline_at, cancel_at, price,
+                          tariff, cost, hold_id, webhook)
     SELECT %(id)s::uuid, %(owner)s::bigint, %(key)s::bigint, %(permission)s::text,
            %(route)s::text, %(request_id)s::text, %(idempotency_key)s::text,
            %(body_digest)s::bytea, %(kind)s::text, %(model)s::text, %(deployment)s::text,
-           %(request)s::jsonb, %(stream)s::boolean, %(watched)s::boolean, 'queued',
+           %(request)s::jsonb, %(stream)s::boolean, %(watched)s::boolean,
+           %(uploads)s::boolean, 'queued',
            GREATEST(
                COALESCE((SELECT min(fair_tag) FROM jobs_job
                          WHERE state = 'queued' AND model = %(model)s::text), 0),
@@ -50,8 +52,8 @@ WITH room AS (
                          WHERE state = 'queued' AND model = %(model)s::text
                            AND owner_id = %(owner)s::bigint), 0)),
            0, now() + make_interval(secs => %(deadline_s)s::float8),
-           now() + make_interval(secs => %(cancel_after_s)s::float8), %(price)s::bigint, 0,
-           (SELECT id FROM hold), %(webhook)s::text
+           now() + make_interval(secs => %(cancel_after_s)s::float8), %(price)s::bigint,
+           %(tariff)s::jsonb, 0, (SELECT id FROM hold), %(webhook)s::text
     WHERE (SELECT lacking FROM room) IS NULL
       AND (({billing.ADMITTED_FREE}) OR EXISTS (SELECT 1 FROM hold))
     RETURNING id
@@ -84,7 +86,7 @@ WHERE id IN (
     FOR UPDATE SKIP LOCKED)
 RETURNING id, attempt, kind, request, price, stream, watched, request_id, created_at,
           EXTRACT(EPOCH FROM deadline_at - now()), owner_id,
-          EXTRACT(EPOCH FROM now() - created_at), EXTRACT(EPOCH FROM cancel_at - now())
+          EXTRACT(EPOCH FROM now() - created_at), EXTRACT(EPOCH FROM cancel_at - now()), tariff
 """
 
 # Prolongs the leases of this pod's jobs. A job that is missing from the answer is no

@@ -25,7 +25,8 @@ ROOM_RETRY_S = 2
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A job as it is asked for; `price` is the most it can cost, in micro-dollars.
+    """A job as it is asked for; `price` is the most it can cost, in micro-dollars, and `tariff`
+    what it will be settled by (see `billing.pricing.Price.as_json`; None: `price`, flat).
 
     `key` is the id of the API key, of whose jobs at most `concurrency` may be under way;
     `max_cost` (USD) is what the client is ready to pay; after `cancel_after_s` it is cancelled.
@@ -44,12 +45,14 @@ class Order:
     deadline_s: int
     stream: bool = False
     watched: bool = False
+    uploads: bool = False
     idempotency_key: str | None = None
     body_digest: bytes | None = None
     webhook: str | None = None
     key: int | None = None
     concurrency: int | None = None
     max_cost: float | None = None
+    tariff: dict[str, int] | None = None
     cancel_after_s: float | None = None
 
 
@@ -102,6 +105,7 @@ def insert(order: Order) -> tuple[bool, str | None]:
     parameters = {
         **{name: getattr(order, name) for name in Order.__slots__},
         "request": Jsonb(order.request),
+        "tariff": None if order.tariff is None else Jsonb(order.tariff),
         "ref": str(order.id),
         "jobs_per_account": settings.JOBS_PER_ACCOUNT,
     }

@@ -8,7 +8,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('billing', '0003_purchases'),
-        ('jobs', '0004_usage'),
+        ('jobs', '0006_tariff'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
