@@ -27,10 +27,17 @@ NAMES = {
     "embeddings": {"inputs": "input"},
 }
 # What a route decides by itself.
-UNSAID = {"generate/audio": {"format"}, "generate/image": {"format", "n", "strength", "mask"}}
+UNSAID = {
+    "generate/audio": {"format"},
+    "generate/image": {"format", "n", "strength", "mask"},
+    "audio/transcriptions": {"audio", "words"},
+}
 LANGUAGES = {"curl": "curl", "python": "Python", "javascript": "JavaScript"}
 SIZED = ("images/generations", "images/edits", "videos")
 SOUNDS = ("audio/speech",)
+# What takes a recording as a file of a form.
+FORMS = ("audio/transcriptions",)
+RECORDING = "recording.wav"
 
 
 def sample(job: Job, language: str, key: ApiKey | None) -> str:
@@ -60,6 +67,16 @@ def body_of(job: Job) -> dict[str, Any]:
 
 
 def curl(url: str, body: dict[str, Any], bearer: str, route: str) -> str:
+    if route in FORMS:
+        fields = [f"  -F {shlex.quote(f'{name}={value}')}" for name, value in body.items()]
+        return " \\\n".join(
+            [
+                f"curl {url}",
+                f'  -H "Authorization: Bearer {bearer}"',
+                *fields,
+                f"  -F file=@{RECORDING}",
+            ]
+        )
     lines = [
         f"curl {url}",
         f'  -H "Authorization: Bearer {bearer}"',
@@ -77,22 +94,46 @@ def python(url: str, body: dict[str, Any], bearer: str, route: str) -> str:
         if route in SOUNDS
         else "print(answer.json())"
     )
+    sent = f"    json={indented(literal(body))},\n"
+    if route in FORMS:
+        sent = (
+            f"    data={indented(literal(body))},\n"
+            f'    files={{"file": open("{RECORDING}", "rb")}},\n'
+        )
     return (
         "import requests\n\n"
         "answer = requests.post(\n"
-        f"    {url!r},\n"
+        f'    "{url}",\n'
         f'    headers={{"Authorization": "Bearer {bearer}"}},\n'
-        f"    json={indented(literal(body))},\n"
+        f"{sent}"
         ")\n"
         "answer.raise_for_status()\n"
         f"{shown}"
-    ).replace(f"{url!r}", f'"{url}"')
+    )
 
 
 def javascript(url: str, body: dict[str, Any], bearer: str, route: str) -> str:
     shown = "console.log(await answer.json());"
     if route in SOUNDS:
         shown = "const sound = await answer.blob();"
+    if route in FORMS:
+        fields = "".join(
+            f"form.append({json.dumps(name)}, {json.dumps(value)});\n"
+            for name, value in body.items()
+        )
+        return (
+            'import { openAsBlob } from "node:fs";\n\n'
+            "const form = new FormData();\n"
+            f"{fields}"
+            f'form.append("file", await openAsBlob("{RECORDING}"), "{RECORDING}");\n'
+            f'const answer = await fetch("{url}", {{\n'
+            '  method: "POST",\n'
+            f'  headers: {{ Authorization: "Bearer {bearer}" }},\n'
+            "  body: form,\n"
+            "});\n"
+            f"{REFUSED}"
+            f"{shown}"
+        )
     return (
         f'const answer = await fetch("{url}", {{\n'
         '  method: "POST",\n'
@@ -102,9 +143,12 @@ def javascript(url: str, body: dict[str, Any], bearer: str, route: str) -> str:
         "  },\n"
         f"  body: JSON.stringify({indented(written(body), 2)}),\n"
         "});\n"
-        "if (!answer.ok) throw new Error((await answer.json()).error.message);\n"
+        f"{REFUSED}"
         f"{shown}"
     )
+
+
+REFUSED = "if (!answer.ok) throw new Error((await answer.json()).error.message);\n"
 
 
 def filename(body: dict[str, Any]) -> str:

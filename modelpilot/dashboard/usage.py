@@ -1,5 +1,6 @@
 """What a month came to, by day, model and key."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -10,7 +11,6 @@ from django.shortcuts import render
 
 from modelpilot.dashboard import chart
 from modelpilot.dashboard.chart import Columns, Series
-from modelpilot.dashboard.jobs import key_name
 from modelpilot.dashboard.shell import current_user, signed_in
 from modelpilot.dashboard.tags import dollars
 from modelpilot.jobs import usage as used
@@ -66,10 +66,12 @@ def usage(request: HttpRequest) -> HttpResponse:
     last = min(next_month(first) - timedelta(days=1), used.today())
     measure = MEASURES.get(request.GET.get("show", ""), MEASURES["cost"])
     group = request.GET.get("by", "") if request.GET.get("by") in GROUPS else "model"
-    rows = used.report(owner, first, last, ["day", "model", "key"])
-    names, total = used.key_names(owner), Sum("Total")
-    for row in rows:
-        row["key_name"] = key_name(row["key"], names)
+    by_model = used.report(owner, first, last, ["day", "model"])
+    by_key = used.report(owner, first, last, ["day", "key"])
+    name_keys(by_key)
+    rows = by_key if group == "key" else by_model
+    total = Sum("Total")
+    for row in by_model:
         total.add(row)
     context = {
         "months": months,
@@ -82,12 +84,22 @@ def usage(request: HttpRequest) -> HttpResponse:
         "chart": daily(rows, measure, group, first, last),
         "total": total,
         "tables": [
-            ("Model", sums(rows, lambda row: row["model"])),
-            ("Key", sums(rows, lambda row: row["key_name"])),
+            ("Model", sums(by_model, lambda row: row["model"])),
+            ("Key", sums(by_key, lambda row: row["key"])),
         ],
-        "days": sums(rows, lambda row: f"{row['day']:%Y-%m-%d}", by_cost=False),
+        "days": sums(by_model, lambda row: f"{row['day']:%Y-%m-%d}", by_cost=False),
     }
     return render(request, "dashboard/usage.html", context)
+
+
+def name_keys(rows: Rows) -> None:
+    """Call keys by their names instead of their ids, and with both where two have one name."""
+    names = {row["key"]: row["key_name"] for row in rows}
+    times = Counter(names.values())
+    for row in rows:
+        key, name = row["key"], row["key_name"]
+        alone = name and times[name] == 1
+        row["key"] = "This site" if key is None else name if alone else f"{name or 'Key'} {key}"
 
 
 def months_of(owner: int) -> list[date]:
@@ -107,12 +119,10 @@ def next_month(first: date) -> date:
 def daily(rows: Rows, measure: Measure, group: str, first: date, last: date) -> Columns:
     """A column for each day of the month, also of those to come: months look alike."""
     days = [first + timedelta(days=number) for number in range((next_month(first) - first).days)]
-    counts: dict[Any, dict[date, int]] = {}
-    names: dict[Any, str] = {}
+    counts: dict[str, dict[date, int]] = {}
     for row in rows:
         counts.setdefault(row[group], dict.fromkeys(days, 0))[row["day"]] += measure.of(row)
-        names[row[group]] = row["key_name"] if group == "key" else row["model"]
-    series = [Series(names[each], list(of_day.values())) for each, of_day in counts.items()]
+    series = [Series(name, list(of_day.values())) for name, of_day in counts.items()]
     title = f"{measure.label} by {group}"
     return chart.columns(
         "usage", title, [f"{day:%b} {day.day}" for day in days], series, measure.write

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from modelpilot import prepared
+from modelpilot.jobs import listing
 
 # A measure of these days that costs the same however long the history is.
 LATEST = 1000
@@ -11,7 +11,9 @@ PERCENTILES = """
 SELECT model, count(*), percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY seconds)
 FROM (
     SELECT model, state, EXTRACT(EPOCH FROM finished_at - created_at)::float8 AS seconds
-    FROM jobs_job WHERE owner_id = %(owner)s::bigint ORDER BY id DESC LIMIT %(latest)s::bigint
+    FROM jobs_job WHERE id IN (
+        SELECT id FROM jobs_job WHERE owner_id = %(owner)s::bigint
+        ORDER BY id DESC LIMIT %(latest)s::bigint)
 ) latest
 WHERE state = 'succeeded'
 GROUP BY model ORDER BY model
@@ -30,5 +32,5 @@ class Latency:
 
 def of(owner: int) -> list[Latency]:
     """By model, of the owner's LATEST jobs."""
-    rows = prepared.run(PERCENTILES, {"owner": owner, "latest": LATEST})
+    rows = listing.run(PERCENTILES, {"owner": owner, "latest": LATEST})
     return [Latency(model, jobs, p50, p95) for model, jobs, (p50, p95) in rows]
