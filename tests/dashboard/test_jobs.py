@@ -1,6 +1,7 @@
 """The list of jobs and the page of each."""
 
 import uuid
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -38,15 +39,13 @@ def page(client: Client, path: str) -> str:
     return answer.content.decode()
 
 
-def asked(prompt: str) -> dict[str, object]:
+def asked(prompt: str) -> dict[str, Any]:
     return {"request": {"messages": [{"role": "user", "content": prompt}]}}
 
 
 def test_the_list_shows_what_was_asked_and_made(signed_in: SignedIn, alice: User) -> None:
-    picture = {"kind": "image", "request": {"prompt": "a red apple"}}
-    ended(alice, files=(PNG,), **picture)  # type: ignore[arg-type]
-    speech = {"kind": "audio", "request": {"text": "Hello <b>you</b>"}}
-    ended(alice, files=(SPEECH,), **speech)  # type: ignore[arg-type]
+    ended(alice, files=(PNG,), kind="image", request={"prompt": "a red apple"})
+    ended(alice, files=(SPEECH,), kind="audio", request={"text": "Hello <b>you</b>"})
     ended(alice, state=Job.State.FAILED, **asked("too long"))
     submitted(alice, **asked("still waits"))
 

@@ -140,7 +140,8 @@ def test_older_deliveries_are_on_further_pages(
     jobs = [str(ended(alice).id) for _ in range(5)]
     client = signed_in(alice)
 
-    found, query = [], {}
+    found: list[str] = []
+    query: dict[str, str] = {}
     for _ in range(3):
         with CaptureQueriesContext(connection) as queries:
             told = shown(client, **query)
