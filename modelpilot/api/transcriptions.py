@@ -21,6 +21,7 @@ from modelpilot.api.forms import described, read_form
 from modelpilot.api.jobs import accepted
 from modelpilot.api.ordering import Placed
 from modelpilot.api.schemas import (
+    OFF,
     MaxCost,
     ModelName,
     Number,
@@ -35,7 +36,9 @@ from modelpilot.jobs.outcome import Outcome
 
 router = Router(tags=["OpenAI-compatible"])
 
-UNSUPPORTED = ("chunking_strategy", "include", "known_speaker_names", "known_speaker_references")
+UNSUPPORTED: dict[str, tuple[Any, ...]] = dict.fromkeys(
+    ("chunking_strategy", "include", "known_speaker_names", "known_speaker_references"), OFF
+)
 PROMPT_LENGTH = 10_000
 Granularity = Literal["word", "segment"]
 

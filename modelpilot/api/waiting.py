@@ -19,8 +19,9 @@ from modelpilot.jobs import stream
 from modelpilot.jobs.cancel import cancel
 from modelpilot.jobs.follow import TICK, Subscription
 from modelpilot.jobs.models import Job
+from modelpilot.jobs.parts import Event
 from modelpilot.jobs.queue import position
-from modelpilot.jobs.stream import END, Event
+from modelpilot.jobs.stream import END
 
 OPENAI_WAIT_S = 600.0
 LONGEST_WAIT_S = 60.0

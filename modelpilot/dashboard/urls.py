@@ -1,6 +1,16 @@
 from django.urls import include, path
 
-from modelpilot.dashboard import billing, front, jobs, keys, overview, setup, usage, webhooks
+from modelpilot.dashboard import (
+    billing,
+    front,
+    jobs,
+    keys,
+    overview,
+    setup,
+    statement,
+    usage,
+    webhooks,
+)
 
 urlpatterns = [
     path("", front.front, name="front"),
@@ -25,4 +35,5 @@ urlpatterns = [
         name="webhook-redeliver",
     ),
     path("dashboard/billing/success", billing.success, name="billing-success"),
+    path("dashboard/billing/statement/<str:token>", statement.statement, name="statement"),
 ]

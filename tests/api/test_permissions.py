@@ -14,7 +14,7 @@ OPENAI_SPEECH = {"model": "piper-joe", "input": "Hello.", "voice": "alloy"}
 SILENCE = base64.b64encode(audio.encode(bytes(3200), 16_000, "wav")).decode()
 CHAT = {"model": "echo", "messages": [{"role": "user", "content": "hello"}]}
 
-READ = ("jobs", "balance", "usage", "key")
+READ = ("jobs", "balance", "usage", "key", "budgets")
 ANY = ("pricing", "quote")
 OPENAI = ("chat", "completion", "speech", "embedding", "transcription")
 # Which of the routes each key may use.

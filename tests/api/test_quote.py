@@ -152,10 +152,10 @@ def test_a_replay_may_have_a_max_cost(newcomer: NewCaller) -> None:
             "body.n",
         ),
         (
-            {"route": "chat/completions", "body": {**CHAT, "tools": [1]}},
+            {"route": "chat/completions", "body": {**CHAT, "functions": [1]}},
             400,
             "unsupported_parameter",
-            "tools",
+            "functions",
         ),
         (
             {"route": "generate/audio", "body": {"model": "kokoro", "text": "a", "sped": 1}},
