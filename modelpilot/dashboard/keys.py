@@ -1,34 +1,53 @@
 """API keys: making, limiting, rotating and revoking them."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from django import forms
 from django.contrib import messages
+from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
+from billing.money import MICROS_PER_USD, micros
 from modelpilot.accounts import keys as api_keys
 from modelpilot.accounts.keys import Bounds
 from modelpilot.accounts.models import ApiKey, Permission, User
 from modelpilot.dashboard.samples import sample
 from modelpilot.dashboard.shell import current_user, signed_in
+from modelpilot.dashboard.tags import dollars
 from modelpilot.fleet.catalog import cards
-from modelpilot.jobs import usage
+from modelpilot.jobs import budgets, usage
+from modelpilot.jobs.budgets import Cap, Period, State
 
 PERMISSIONS = [
     (Permission.READ, "Read: models, jobs, usage, balance"),
     (Permission.PROXY, "Proxy: the OpenAI-compatible routes"),
     (Permission.GENERATE, "Generate: the routes under /generate"),
 ]
+PERIODS: dict[str, Period] = {"daily": "day", "monthly": "month"}
 KEEP, NEVER = "keep", "never"
 EXPIRIES = {"7": "In 7 days", "30": "In 30 days", "90": "In 90 days", "365": "In a year"}
 OVERLAPS = {"0": "Not at all", "1": "For an hour", "24": "For a day", "168": "For a week"}
 # More than anybody needs, and what fits the column.
 MOST = 1_000_000
+
+
+def dollar_field(label: str, help_text: str) -> forms.DecimalField:
+    return forms.DecimalField(
+        label=label,
+        min_value=0,
+        max_value=budgets.MOST // MICROS_PER_USD,
+        decimal_places=6,
+        required=False,
+        help_text=help_text,
+        widget=forms.NumberInput(attrs={"step": "any"}),
+    )
 
 
 class BoundsForm(forms.Form):
@@ -50,13 +69,31 @@ class BoundsForm(forms.Form):
         required=False,
         help_text="Queued and running. Empty: as many as your account may.",
     )
+    daily = dollar_field("Dollars a day", "In UTC. Empty: as many as your account may.")
+    monthly = dollar_field("Dollars a month", "Beyond it requests are refused.")
+    mail_at = forms.IntegerField(
+        label="Mail me at (%)",
+        min_value=1,
+        max_value=100,
+        required=False,
+        help_text="Of a budget. Empty: no mail.",
+    )
 
     def __init__(self, *args: Any, key: ApiKey | None = None, **kwargs: Any) -> None:
+        self.budgets: dict[str, State] = {}
         if key is not None:
+            self.budgets = {budget.period: budget for budget in budgets.of_key(key)}
+            percents = [budget.soft_percent for budget in self.budgets.values()]
             kwargs["initial"] = {
                 "allowed_models": key.allowed_models or [],
                 "requests_per_minute": key.requests_per_minute,
                 "concurrency": key.concurrency,
+                "mail_at": next(filter(None, percents), None),
+                **{
+                    name: plain(self.budgets[period].cap)
+                    for name, period in PERIODS.items()
+                    if period in self.budgets
+                },
             }
         super().__init__(*args, **kwargs)
         # A model that the operator took away stays chosen until its owner unchooses it.
@@ -75,6 +112,25 @@ class BoundsForm(forms.Form):
         if given["expires"] != KEEP:
             bounds["expires_at"] = expiry(given["expires"])
         return bounds
+
+    def put_budgets(self, key: ApiKey) -> None:
+        """Set the key's budgets where they are others than before."""
+        for name, period in PERIODS.items():
+            before, amount = self.budgets.get(period), self.cleaned_data[name]
+            cap = None if amount is None else self.cap(before, micros(amount))
+            if cap != (before and budgets.changed(before, before.cap)):
+                budgets.put(key.user_id, period, cap, key=key.id)
+
+    def cap(self, before: State | None, amount: int) -> Cap:
+        """A budget with the mail that was chosen; one at an amount, set by API, stays."""
+        percent = self.cleaned_data["mail_at"]
+        cap = budgets.changed(before, amount)
+        return replace(cap, soft_percent=percent, soft_amount=None if percent else cap.soft_amount)
+
+
+def plain(amount: int) -> str:
+    """Micro-dollars as a form's field has them: 5, 0.25."""
+    return f"{Decimal(amount) / MICROS_PER_USD:f}"
 
 
 class NewKeyForm(BoundsForm):
@@ -113,6 +169,7 @@ class Row:
     key: ApiKey
     spent: int
     requests: int
+    budgets: list[State]
 
     @property
     def state(self) -> str:
@@ -130,7 +187,7 @@ class Row:
             said.append(f"{key.requests_per_minute:,} requests a minute")
         if key.concurrency:
             said.append(f"{key.concurrency:,} jobs at once")
-        return said
+        return said + [f"{dollars(budget.cap)} a {budget.period}" for budget in self.budgets]
 
 
 def state_of(key: ApiKey) -> str:
@@ -147,12 +204,14 @@ def keys(request: HttpRequest) -> HttpResponse:
     user = current_user(request)
     form = NewKeyForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        fresh = api_keys.create(
-            user,
-            name=form.cleaned_data["name"],
-            permissions=form.cleaned_data["permissions"],
-            **form.bounds(),
-        )
+        with transaction.atomic():
+            fresh = api_keys.create(
+                user,
+                name=form.cleaned_data["name"],
+                permissions=form.cleaned_data["permissions"],
+                **form.bounds(),
+            )
+            form.put_budgets(ApiKey.objects.get(digest=api_keys.digest(fresh)))
         return shown_once(request, fresh, form.cleaned_data["name"])
     context = {"form": form, "rows": rows(user), "asked": form.is_bound}
     return render(request, "dashboard/keys.html", context)
@@ -160,12 +219,16 @@ def keys(request: HttpRequest) -> HttpResponse:
 
 def rows(user: User) -> list[Row]:
     """Those that work first, the newest of them at the top."""
-    used = this_month(user)
-    found = [
-        Row(key, *used.get(key.id, (0, 0)))
-        for key in ApiKey.objects.filter(user=user).order_by("-id")
-    ]
+    found = made_rows(user, ApiKey.objects.filter(user=user).order_by("-id"))
     return sorted(found, key=lambda row: row.state != "works")
+
+
+def made_rows(user: User, found: Iterable[ApiKey]) -> list[Row]:
+    used, states = this_month(user), budgets.of_account(user.id)
+    return [
+        Row(key, *used.get(key.id, (0, 0)), [state for state in states if state.key == key.id])
+        for key in found
+    ]
 
 
 def this_month(user: User) -> dict[int | None, tuple[int, int]]:
@@ -182,12 +245,14 @@ def key(request: HttpRequest, key_id: int) -> HttpResponse:
     found = find(user, key_id)
     form = LimitsForm(request.POST or None, key=found)
     if request.method == "POST" and found.revoked_at is None and form.is_valid():
-        api_keys.limit(found, **form.bounds())
+        with transaction.atomic():
+            api_keys.limit(found, **form.bounds())
+            form.put_budgets(found)
         messages.success(request, "The limits hold for the next request.")
         return redirect("key", key_id)
-    spent, requests = this_month(user).get(found.id, (0, 0))
+    (row,) = made_rows(user, [found])
     context = {
-        "row": Row(found, spent, requests),
+        "row": row,
         "form": form,
         "rotation": RotateForm(),
     }

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from modelpilot.accounts import keys
 from modelpilot.accounts.models import ApiKey, AuditEntry, User
+from modelpilot.jobs import budgets
 from tests.cast import PRICE
 from tests.dashboard.conftest import SignedIn
 from tests.dashboard.jobs import ended
@@ -78,6 +79,10 @@ def test_it_has_the_limits_that_were_chosen(signed_in: SignedIn, alice: User) ->
         {"concurrency": "-1"},
         {"allowed_models": ["nothing"]},
         {"name": ""},
+        {"daily": "-1"},
+        {"monthly": "0.0000001"},
+        {"daily": "10000000000"},
+        {"mail_at": "101"},
         {"name": "x" * 101},
     ],
 )
@@ -106,6 +111,35 @@ def test_limits_change_and_the_rest_stays(signed_in: SignedIn, alice: User) -> N
     client.post(path, {"expires": "never"})
     assert ApiKey.objects.get().expires_at is None
     assert AuditEntry.objects.filter(action="key.limit").count() == 2
+
+
+def test_budgets_are_set_changed_and_ended(signed_in: SignedIn, alice: User) -> None:
+    client = signed_in(alice)
+    make(client, daily="5", monthly="0.25", mail_at="80")
+    key = ApiKey.objects.get()
+    path = f"/dashboard/keys/{key.id}/"
+
+    def caps() -> dict[str, tuple[int, int | None, int | None]]:
+        return {
+            budget.period: (budget.cap, budget.soft_percent, budget.soft)
+            for budget in budgets.of_key(key)
+        }
+
+    assert caps() == {"day": (5_000_000, 80, 4_000_000), "month": (250_000, 80, 200_000)}
+    assert "$5.00 a day" in client.get("/dashboard/keys/").content.decode()
+    shown = client.get(path).content.decode()
+    assert 'name="daily" value="5"' in shown
+    assert 'name="monthly" value="0.25"' in shown
+
+    client.post(path, {"expires": "keep", "daily": "6.5"})
+    assert caps() == {"day": (6_500_000, None, None)}
+    budgets.put(alice.id, "day", budgets.Cap(6_500_000, soft_amount=1_000_000), key=key.id)
+    before = AuditEntry.objects.filter(action="budget.put").count()
+    client.post(path, {"expires": "keep", "daily": "6.5"})
+    assert caps() == {"day": (6_500_000, None, 1_000_000)}
+    assert AuditEntry.objects.filter(action="budget.put").count() == before, "nothing changed"
+    client.post(path, {"expires": "keep"})
+    assert caps() == {}
 
 
 def test_rotating_shows_the_new_one_and_the_old_works_on(signed_in: SignedIn, alice: User) -> None:
