@@ -61,6 +61,10 @@ def body_of(job: Job) -> dict[str, Any]:
     asked = {
         names.get(name, name): value for name, value in said(job).items() if name not in unsaid
     }
+    if job.route == "completions" and asked.pop("logprobs", False):
+        # A number there, and with a chat two fields.
+        asked["logprobs"] = job.request.get("top_logprobs", 0)
+        asked.pop("top_logprobs", None)
     if job.route in SIZED and {"width", "height"} <= asked.keys():
         asked["size"] = f"{asked.pop('width')}x{asked.pop('height')}"
     return {"model": job.model, **asked}

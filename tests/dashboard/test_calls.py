@@ -17,6 +17,10 @@ from modelpilot.dashboard import calls
 from modelpilot.jobs.models import Job
 
 CHAT = {"model": "smollm2-135m", "messages": [{"role": "user", "content": 'It\'s "me"\n€'}]}
+TOOL = {
+    "type": "function",
+    "function": {"name": "look", "parameters": {"type": "object", "properties": {}}},
+}
 DRAWN = {"prompt": "a cat", "width": 64, "height": 48, "steps": 4, "seed": 7, "guidance": 2.0}
 FILMED = {**DRAWN, "num_frames": 8, "fps": 8}
 
@@ -25,7 +29,12 @@ FILMED = {**DRAWN, "num_frames": 8, "fps": 8}
     ("route", "body", "given"),
     [
         ("chat/completions", ChatBody, {**CHAT, "max_tokens": 5, "stop": ["a"], "n": 2}),
+        ("chat/completions", ChatBody, {**CHAT, "tools": [TOOL], "parallel_tool_calls": False}),
+        ("chat/completions", ChatBody, {**CHAT, "logprobs": True, "top_logprobs": 2}),
+        ("chat/completions", ChatBody, {**CHAT, "response_format": {"type": "json_object"}}),
         ("completions", CompletionBody, {"model": "m", "prompt": "Once", "max_tokens": 9}),
+        ("completions", CompletionBody, {"model": "m", "prompt": "Once", "logprobs": 3}),
+        ("completions", CompletionBody, {"model": "m", "prompt": "Once", "logprobs": 0}),
         ("audio/speech", SpeechBody, {"model": "m", "input": "Hi", "response_format": "wav"}),
         ("generate/audio", AudioBody, {"model": "m", "text": "Hi", "voice": "joe", "speed": 1.5}),
         ("generate/image", DrawingBody, {"model": "m", **DRAWN}),
