@@ -21,7 +21,7 @@ def make_key(page: Page) -> str:
 
 def look_at(page: Page, paths: list[str]) -> None:
     for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        page.emulate_media(color_scheme=scheme)
         for path in paths:
             page.goto(path)
             assert serious(page) == [], (path, scheme)
