@@ -32,8 +32,12 @@ def media(output: Output, poster: str = "") -> Media:
     return Media(output.name, link(output), output.media_type, output.bytes, shape(output), poster)
 
 
+# How long a page's link to a file stays the same: the browser doesn't load it again meanwhile.
+SAME_S = 300
+
+
 def link(output: Output) -> str:
-    return storage.signed_path(output.id)
+    return storage.signed_path(output.id, steps_s=SAME_S)
 
 
 # What browsers play without being told more: raw samples are none of it.

@@ -1,5 +1,7 @@
 """The list of jobs and the page of each."""
 
+import re
+import time
 import uuid
 from typing import Any
 
@@ -12,6 +14,7 @@ from pytest_django import Settings
 from inference.types import File
 from modelpilot.accounts import keys
 from modelpilot.accounts.models import ApiKey, User
+from modelpilot.dashboard import media
 from modelpilot.jobs import listing, storage
 from modelpilot.jobs.listing import SESSION, Choice
 from modelpilot.jobs.models import Job
@@ -196,3 +199,20 @@ def test_a_list_asks_the_database_as_often_however_long_it_is(
         counts.append(len(queries))
 
     assert max(counts) <= 12, counts
+
+
+def test_a_link_stays_the_same_for_a_while_and_works(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (output,) = ended(alice, files=(PNG,), kind="image", request={"prompt": "x"}).outputs.all()
+
+    def link_at(moment: float) -> str:
+        monkeypatch.setattr(time, "time", lambda: moment)
+        return media.link(output)
+
+    assert link_at(1_800_000_000.5) == link_at(1_800_000_299.5) != link_at(1_800_000_300.5)
+    last = link_at(1_800_000_299.5)
+    found = re.fullmatch(r"/outputs/[0-9a-f-]+\?expires=(\d+)&signature=(\w+)", last)
+    assert found is not None
+    assert int(found[1]) >= 1_800_000_299 + 600
+    assert storage.signature_holds(output.id, found[1], found[2])
