@@ -100,15 +100,19 @@ def test_pages_are_whole_and_without_repetition(alice: User) -> None:
 
 def test_a_rare_choice_is_looked_for_in_parts(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
     rare = submitted(alice, price=0, model="rare")
-    for _ in range(5):
+    for _ in range(8):
         submitted(alice, price=0)
     monkeypatch.setattr(listing, "SEEN", 3)
 
-    first = listing.page(alice.id, Choice(model="rare"))
-    assert (first.jobs, first.searched) == ([], True)
-    assert first.older is not None
-    second = listing.page(alice.id, Choice(model="rare"), first.older)
-    assert [job.id for job in second.jobs] == [rare.id]
+    before, pages = listing.NEWEST, []
+    while True:
+        pages.append(listing.page(alice.id, Choice(model="rare"), before))
+        if pages[-1].older is None or len(pages) > 9:
+            break
+        before = pages[-1].older
+
+    assert [[job.id for job in page.jobs] for page in pages] == [[], [], [rare.id], []]
+    assert [page.searched for page in pages] == [True, True, True, False]
 
 
 @pytest.mark.parametrize(
