@@ -132,11 +132,8 @@ def acting(get_response: View[[]]) -> View[[]]:
             actor = audit.of_user(user, address)
         else:
             actor = audit.Actor("visitor", address=address)
-        before = audit.acting.set(actor)
-        try:
+        with audit.by(actor):
             return get_response(request)
-        finally:
-            audit.acting.reset(before)
 
     return middleware
 
