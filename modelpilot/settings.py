@@ -176,8 +176,8 @@ GITHUB_CLIENT = identity_client("GITHUB", GITHUB_URL)
 GOOGLE_CLIENT = identity_client("GOOGLE", GOOGLE_URL)
 OIDC_CLIENT = identity_client("OIDC", OIDC_URL)
 OPENID_CONNECT = [
-    {"provider_id": id, "name": name, **client, "settings": {"server_url": url}}
-    for id, name, client, url in (
+    {"provider_id": provider, "name": name, **client, "settings": {"server_url": url}}
+    for provider, name, client, url in (
         ("google", "Google", GOOGLE_CLIENT, GOOGLE_URL),
         ("sso", env("MODELPILOT_OIDC_NAME", "single sign-on"), OIDC_CLIENT, OIDC_URL),
     )

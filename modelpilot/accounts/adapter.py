@@ -20,7 +20,7 @@ from django.shortcuts import redirect, render
 from billing import ledger
 from modelpilot.accounts import audit, registration
 from modelpilot.accounts.mail import SITE
-from modelpilot.accounts.models import User
+from modelpilot.accounts.models import Invitation, User
 from modelpilot.client_address import UNKNOWN, client_address
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,10 @@ class Adapter(DefaultAccountAdapter):  # type: ignore[misc]
     ) -> User:
         super().save_user(request, user, form, commit)
         if commit:
-            take_in(request, user)
+            invitation = take_in(request, user)
+            if invitation is not None and invitation.email == user.email:
+                # An operator has named it, and who reads its mail, or was given the link, is here.
+                self.stash_verified_email(request, user.email)
         return user
 
     def get_login_stages(self) -> list[str]:
@@ -135,10 +138,10 @@ class ApprovalStage(LoginStage):  # type: ignore[misc]
         return redirect("account_waiting"), False
 
 
-def take_in(request: HttpRequest, user: User) -> None:
-    """What a new account needs, in the transaction that has made it."""
+def take_in(request: HttpRequest, user: User) -> Invitation | None:
+    """What a new account needs, in the transaction that has made it; by which invitation."""
     try:
-        registration.admit(request, user)
+        invitation = registration.admit(request, user)
     except registration.Refused:
         raise ImmediateHttpResponse(
             render(request, "account/signup_closed.html", status=403)
@@ -146,6 +149,7 @@ def take_in(request: HttpRequest, user: User) -> None:
     ledger.open_account(user.id)
     with audit.by(audit.of_user(user, client_address(request))):
         audit.record("account.sign_up", user, waiting=user.waiting)
+    return invitation
 
 
 def at_home(url: str) -> str:

@@ -1,4 +1,4 @@
-"""Mails of our own, beside those that allauth sends; all are texts of `templates/account/email/`."""
+"""Mails of our own, beside those of allauth; all their texts are in `templates/account/email/`."""
 
 import logging
 from dataclasses import dataclass

@@ -39,9 +39,7 @@ class User(AbstractBaseUser, PermissionsMixin):
                 name="users_to_erase",
                 condition=models.Q(closed_at__isnull=False, erased_at__isnull=True),
             ),
-            models.Index(
-                fields=["id"], name="users_waiting", condition=models.Q(waiting=True)
-            ),
+            models.Index(fields=["id"], name="users_waiting", condition=models.Q(waiting=True)),
         ]
 
     objects: ClassVar[UserManager] = UserManager()

@@ -103,11 +103,11 @@ def is_open(request: HttpRequest) -> bool:
     return mode() != Mode.INVITE or held(request) is not None
 
 
-def admit(request: HttpRequest, user: User) -> None:
+def admit(request: HttpRequest, user: User) -> Invitation | None:
     """Take in a new account, in the transaction that has made it.
 
-    It is active at once by an invitation, which is used up, or where everybody may; else it
-    waits. Raises Refused for somebody whose invitation was used in the meantime.
+    It is active at once by an invitation, which is used up and returned, or where everybody
+    may; else it waits. Raises Refused for somebody whose invitation was used in the meantime.
     """
     invitation = held(request)
     if invitation is not None:
@@ -120,6 +120,7 @@ def admit(request: HttpRequest, user: User) -> None:
     elif mode() == Mode.APPROVAL:
         user.is_active, user.waiting = False, True
         user.save(update_fields=["is_active", "waiting"])
+    return invitation
 
 
 @transaction.atomic

@@ -1,19 +1,17 @@
 """The browser's session, for calls that pages make."""
 
-from datetime import timedelta
 from importlib import import_module
 
 from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib.auth import get_user
+from django.contrib.sessions.models import Session
 from django.http import HttpRequest
-from django.utils import timezone
 
 from modelpilot.accounts.keys import Principal
 from modelpilot.accounts.models import Permission, User
 
 Store = import_module(settings.SESSION_ENGINE).SessionStore
-LONGEST = timedelta(seconds=settings.SESSION_COOKIE_AGE)
 
 
 def principal(session_key: str) -> Principal | None:
@@ -43,5 +41,4 @@ def end_all(user: User) -> None:
 def tidy() -> None:
     """Delete the sessions that have expired, and what is known about them."""
     Store.clear_expired()
-    expired = UserSession.objects.filter(last_seen_at__lt=timezone.now() - LONGEST)
-    expired.delete()
+    UserSession.objects.exclude(session_key__in=Session.objects.values("session_key")).delete()

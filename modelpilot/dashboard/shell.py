@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
@@ -28,7 +29,7 @@ from django.utils.functional import cached_property
 
 from billing import ledger
 from billing.ledger import Balance
-from modelpilot.accounts import audit
+from modelpilot.accounts import audit, registration
 from modelpilot.accounts.models import User
 from modelpilot.client_address import client_address
 
@@ -55,16 +56,20 @@ class Entry:
 # Overview, Playground, Jobs, Keys, Usage, Billing, Deployments, Webhooks, Settings: in this order.
 ENTRIES = [
     Entry("Overview", "overview", "home"),
+    Entry("Settings", "settings", "settings"),
 ]
 # The public pages, above the front page: Models, Pricing, Docs.
 PUBLIC_ENTRIES: list[Entry] = []
 # The account's own pages, as tabs.
 ACCOUNT_ENTRIES = [
+    Entry("Account", "settings", "settings"),
     Entry("E-mail", "account_email", "user"),
     Entry("Password", "account_change_password", "key"),
     Entry("Two-factor sign-in", "mfa_index", "shield"),
     Entry("Sessions", "usersessions_list", "user"),
 ]
+if settings.IDENTITY_APPS:
+    ACCOUNT_ENTRIES.append(Entry("Connected accounts", "socialaccount_connections", "user"))
 
 
 class Shell:
@@ -96,8 +101,14 @@ class Shell:
     def active(self) -> str:
         """The name of the entry that the page belongs to."""
         path = self.request.path
+        if any(path == entry.url for entry in ACCOUNT_ENTRIES):
+            return "settings"
         inside = [entry for entry in ENTRIES if path.startswith(entry.url)]
         return max(inside, key=lambda entry: len(entry.url)).name if inside else ""
+
+    @cached_property
+    def sign_up_open(self) -> bool:
+        return registration.is_open(self.request)
 
     @cached_property
     def balance(self) -> Balance:

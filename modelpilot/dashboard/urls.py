@@ -1,11 +1,16 @@
 from django.urls import include, path
 
-from modelpilot.dashboard import billing, front, overview, setup
+from modelpilot.dashboard import billing, entrance, front, overview, settings, setup
 
 urlpatterns = [
     path("", front.front, name="front"),
     path("setup/<str:token>", setup.setup, name="setup"),
+    path("accounts/invitation/<str:token>", entrance.invitation, name="invitation"),
+    path("accounts/waiting/", entrance.waiting, name="account_waiting"),
     path("accounts/", include("allauth.urls")),
     path("dashboard/", overview.overview, name="overview"),
+    path("dashboard/settings/", settings.settings, name="settings"),
+    path("dashboard/settings/export", settings.export_account, name="settings-export"),
+    path("dashboard/settings/delete", settings.delete_account, name="settings-delete"),
     path("dashboard/billing/success", billing.success, name="billing-success"),
 ]

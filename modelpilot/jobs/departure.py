@@ -109,8 +109,8 @@ def erase(budget_s: float = BUDGET_S) -> int:
 def forget(user: User, until: float) -> bool:
     """Whether nothing is left of the account's content; it stops at the moment `until`."""
     live = Job.objects.filter(owner=user, state__in=LIVE)
-    for job in live.values_list("id", flat=True)[:BATCH]:
-        cancel(job)
+    for queued in live.values_list("id", flat=True)[:BATCH]:
+        cancel(queued)
     while time.monotonic() < until:
         ended = Job.objects.filter(owner=user).exclude(state__in=LIVE).exclude(request={})
         batch = list(ended.order_by("id")[:BATCH])
