@@ -1,6 +1,7 @@
 """Where allauth, which runs sign-up and sign-in, asks us."""
 
 import logging
+from copy import copy
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,6 +14,8 @@ from allauth.socialaccount.models import SocialLogin
 from django.conf import settings
 from django.contrib import messages
 from django.db import transaction
+from django.db.models import Model
+from django.db.models.expressions import DatabaseDefault
 from django.forms import BaseForm
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -114,6 +117,16 @@ class SocialAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
         for address in sociallogin.email_addresses:
             # Some providers write it as text, where "false" would be true.
             address.verified = address.verified in (True, "true")
+
+    def serialize_instance(self, instance: Model) -> dict[str, Any]:
+        """For the session, while somebody is asked for an address: without what only the
+        database will know of a user who isn't saved yet."""
+        known = copy(instance)
+        for name, value in vars(instance).items():
+            if isinstance(value, DatabaseDefault):
+                vars(known).pop(name)
+        fields: dict[str, Any] = super().serialize_instance(known)
+        return fields
 
     @transaction.atomic
     def save_user(

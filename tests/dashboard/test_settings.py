@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,25 +15,38 @@ from django.contrib.sessions.models import Session
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.test import Client
+from pytest_django import Settings
 
 from billing import ledger
+from billing.ledger import Balance
 from billing.models import Purchase, Transfer
 from billing.money import micros
 from modelpilot.accounts import keys
 from modelpilot.accounts.models import AuditEntry, User
-from modelpilot.jobs import departure, export, webhooks
+from modelpilot.jobs import departure, export, lease, webhooks
 from modelpilot.jobs.models import Job, Output, WebhookEndpoint
-from tests.cast import assert_books_prove, member, submitted
+from tests.cast import PRICE, assert_books_prove, member, pod_id, submitted
 from tests.dashboard.conftest import SignedIn
 from tests.dashboard.test_accounts import PASSWORD
 
 SECRET = "the secret of alice"
 
 
+@pytest.fixture(autouse=True)
+def folder(settings: Settings, tmp_path: Path) -> Path:
+    files = {**settings.STORAGES["default"], "OPTIONS": {"location": tmp_path}}
+    settings.STORAGES = {**settings.STORAGES, "default": files}
+    return tmp_path
+
+
 def finished(owner: User, text: str = SECRET) -> Job:
     """A job with content and a file, as it is once it has ended."""
     job = submitted(owner, request={"messages": [{"role": "user", "content": text}]})
-    path = default_storage.save(f"{job.id}/1/picture.webp", ContentFile(text.encode()))
+    (claim,) = lease.claim(job.model, pod_id(), 1)
+    answer = {"text": f"You said {text}."}
+    assert lease.finish(claim, Job.State.SUCCEEDED, charge=PRICE, result=answer)
+    job.refresh_from_db()
+    path = default_storage.save(f"{job.id}/{job.attempt}/picture.webp", ContentFile(text.encode()))
     Output.objects.create(
         job=job, name="picture.webp", media_type="image/webp", bytes=len(text), path=path
     )
@@ -78,8 +92,9 @@ def test_an_export_is_complete_and_ones_own(
     assert [job["id"] for job in found["jobs.jsonl"]] == [str(job.id) for job in made]
     assert SECRET in str(found["jobs.jsonl"][0]["request"])
     assert found["jobs.jsonl"][0]["outputs"][0]["name"] == "picture.webp"
-    assert [entry["type"] for entry in found["transfers.jsonl"]] == ["grant"]
-    assert found["transfers.jsonl"][0]["amount"] == 10
+    assert [entry["type"] for entry in found["transfers.jsonl"]] == ["charge"] * 5 + ["grant"]
+    assert [entry["amount"] for entry in found["transfers.jsonl"]] == [-0.01] * 5 + [10]
+    assert [(row["requests"], row["cost"]) for row in found["usage.jsonl"]] == [(5, 0.05)]
     about = json.loads(found["account.json"])
     assert about["email"] == "alice@example.com"
     assert [one["name"] for one in about["keys"]] == ["laptop"]
@@ -106,15 +121,16 @@ def test_an_account_is_deleted_and_the_books_still_prove(
     Authenticator.objects.create(user=alice, type="recovery_codes", data={})
     key = keys.create(alice, name="alice's laptop")
     webhooks.create(alice.id, "https://example.com/alice")
-    jobs = [finished(alice) for _ in range(3)]
+    done = [finished(alice) for _ in range(3)]
     others = finished(bob)
+    under_way = submitted(alice)
     elsewhere, client = Client(), Client()
     for browser in (elsewhere, client):
         browser.post("/accounts/login/", {"login": alice.email, "password": PASSWORD})
         assert browser.get("/dashboard/").status_code == 200
 
     page = client.get("/dashboard/settings/delete").content
-    assert b"$10.00 are left" in page
+    assert b"$9.97 are left" in page
     for wrong in ({"email": alice.email, "password": "no"}, {"email": "x", "password": PASSWORD}):
         assert client.post("/dashboard/settings/delete", wrong).status_code == 200
     right = {"email": "Alice@example.com", "password": PASSWORD}
@@ -136,18 +152,21 @@ def test_an_account_is_deleted_and_the_books_still_prove(
         assert not personal.objects.filter(user=alice).exists()
     assert alice.keys.get().name == "deleted"
     assert WebhookEndpoint.objects.get(owner=alice).url == ""
-    for job in Job.objects.filter(owner=alice):
-        assert (job.state, job.request, job.result) == (Job.State.CANCELLED, {}, None)
-        assert not default_storage.exists(f"{job.id}/1/picture.webp")
-    assert Job.objects.filter(owner=alice).count() == len(jobs), "the books are about them"
+    under_way.refresh_from_db()
+    assert under_way.state == Job.State.CANCELLED
+    for job in done:
+        job.refresh_from_db()
+        assert (job.state, job.cost) == (Job.State.SUCCEEDED, PRICE), "the books are about it"
+        assert (job.request, job.result) == ({}, None)
+        assert not default_storage.exists(f"{job.id}/{job.attempt}/picture.webp")
     assert Transfer.objects.filter(credit__owner=alice, code="grant").exists()
     # What was booked for it can't be spent, and is not anybody else's.
-    assert ledger.balance(alice.id).balance == micros("10")
+    assert ledger.balance(alice.id) == Balance(micros("9.97"), 0)
     deleted = AuditEntry.objects.get(action="account.delete")
-    assert (deleted.actor, deleted.detail) == ("alice@example.com", {"remaining_usd": 10.0})
+    assert (deleted.actor, deleted.detail) == ("alice@example.com", {"remaining_usd": 9.97})
     others.refresh_from_db()
     assert others.request != {}
-    assert default_storage.exists(f"{others.id}/1/picture.webp")
+    assert default_storage.exists(f"{others.id}/{others.attempt}/picture.webp")
 
 
 def test_the_address_is_free_again(visitor: Client, charlie: User, bob: User) -> None:
