@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import jwt
 import orjson
 
-CLIENT_ID = "modelpilot"
+CLIENTS = {name: f"modelpilot-by-{name.lower()}" for name in ("GITHUB", "GOOGLE", "OIDC")}
 CLIENT_SECRET = "a secret of this provider, for clients only"
 CALLBACKS = (
     "/accounts/oidc/google/login/callback/",
@@ -40,6 +40,7 @@ class Person:
 @dataclass(frozen=True, slots=True)
 class Grant:
     person: Person
+    client: str
     redirect_uri: str
     challenge: str
 
@@ -57,14 +58,14 @@ class Provider:
     def authorize(self, query: dict[str, str]) -> str:
         """Where the browser goes on."""
         back = query["redirect_uri"]
-        assert query["client_id"] == CLIENT_ID
+        assert query["client_id"] in CLIENTS.values()
         assert query["response_type"] == "code"
         assert urlsplit(back).path in CALLBACKS, back
         assert query["code_challenge_method"] == "S256"
         if self.person is None:
             return f"{back}?{urlencode({'error': 'access_denied', 'state': query['state']})}"
         code = secrets.token_urlsafe(12)
-        self.codes[code] = Grant(self.person, back, query["code_challenge"])
+        self.codes[code] = Grant(self.person, query["client_id"], back, query["code_challenge"])
         return f"{back}?{urlencode({'code': code, 'state': query['state']})}"
 
     def exchange(self, form: dict[str, str]) -> dict[str, Any]:
@@ -72,11 +73,11 @@ class Provider:
         verifier = hashlib.sha256(form["code_verifier"].encode()).digest()
         assert base64.urlsafe_b64encode(verifier).rstrip(b"=").decode() == grant.challenge
         assert form["redirect_uri"] == grant.redirect_uri
-        assert (form["client_id"], form["client_secret"]) == (CLIENT_ID, CLIENT_SECRET)
+        assert (form["client_id"], form["client_secret"]) == (grant.client, CLIENT_SECRET)
         token = secrets.token_urlsafe(12)
         self.tokens[token] = grant.person
         now = int(time.time())
-        claims = {"iss": self.base, "aud": CLIENT_ID, "iat": now, "exp": now + 300}
+        claims = {"iss": self.base, "aud": grant.client, "iat": now, "exp": now + 300}
         return {
             "access_token": token,
             "token_type": "Bearer",
@@ -172,9 +173,9 @@ def serving() -> Iterator[Provider]:
 def environment(provider: Provider) -> dict[str, str]:
     """With this the product has three buttons, all of them this provider's."""
     found = {"MODELPILOT_OIDC_NAME": "Example Corp"}
-    for name in ("GITHUB", "GOOGLE", "OIDC"):
+    for name, client in CLIENTS.items():
         found |= {
-            f"MODELPILOT_{name}_CLIENT_ID": CLIENT_ID,
+            f"MODELPILOT_{name}_CLIENT_ID": client,
             f"MODELPILOT_{name}_CLIENT_SECRET": CLIENT_SECRET,
             f"MODELPILOT_{name}_URL": provider.base,
         }
