@@ -1,7 +1,12 @@
-"""Run one model from the command line: python -m inference MODEL "prompt"."""
+"""Run one model from the command line: python -m inference MODEL "prompt".
+
+A recording to write down is given by its path.
+"""
 
 import argparse
+import base64
 import secrets
+import struct
 import sys
 import time
 from pathlib import Path
@@ -13,12 +18,14 @@ from inference.types import (
     ChatRequest,
     Delta,
     Device,
+    EmbeddingRequest,
     Event,
     ImageRequest,
     Kind,
     Request,
     Result,
     SpeechRequest,
+    TranscriptionRequest,
     VideoRequest,
 )
 
@@ -50,7 +57,7 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m inference", description=__doc__)
     parser.add_argument("model", help="a card's id")
-    parser.add_argument("prompt", help="what to answer, speak or draw")
+    parser.add_argument("prompt", help="what to answer, speak, draw or read")
     parser.add_argument("--data", type=Path, default=Path("data"), help="holds models/ and cache/")
     parser.add_argument("--catalog", type=Path, action="append", default=[], help="more cards")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
@@ -58,6 +65,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--max-tokens", type=int)
     parser.add_argument("--temperature", type=float)
     parser.add_argument("--seed", type=int)
+    parser.add_argument("--language", help="what is spoken in a recording, such as en")
     parser.add_argument("--voice")
     parser.add_argument("--speed", type=float, default=1.0)
     parser.add_argument("--width", type=int)
@@ -112,6 +120,11 @@ def _request(card: Card, arguments: argparse.Namespace) -> Request:
     if card.kind is Kind.AUDIO:
         form = arguments.format or "wav"
         return SpeechRequest(arguments.prompt, arguments.voice, arguments.speed, form)
+    if card.kind is Kind.EMBEDDING:
+        return EmbeddingRequest([arguments.prompt])
+    if card.kind is Kind.TRANSCRIPTION:
+        recording = Path(arguments.prompt).read_bytes()
+        return TranscriptionRequest(recording, arguments.language)
     seed = secrets.randbelow(SEEDS) if arguments.seed is None else arguments.seed
     image = arguments.image and arguments.image.read_bytes()
     if card.kind is Kind.VIDEO:
@@ -156,8 +169,11 @@ def _print(event: Event) -> None:
 
 
 def _finish(card: Card, result: Result, out: Path | None) -> None:
-    if card.kind is Kind.TEXT:
+    if card.kind in (Kind.TEXT, Kind.TRANSCRIPTION):
         sys.stdout.write("\n")
+    for embedding in result.data.get("embeddings", ()):
+        numbers = struct.iter_unpack("<f", base64.b64decode(embedding))
+        sys.stdout.write(" ".join(f"{number:.6f}" for (number,) in numbers) + "\n")
     for number, file in enumerate(result.files):
         path = out or Path(f"{card.short_name}{Path(file.name).suffix}")
         if number:
@@ -169,6 +185,11 @@ def _finish(card: Card, result: Result, out: Path | None) -> None:
 
 
 def _measure(result: Result, seconds: float) -> str:
+    if "embeddings" in result.data:
+        return f"{result.data['usage']['prompt_tokens']} tokens"
+    if "segments" in result.data:
+        duration = result.data["duration_s"]
+        return f"{duration:.2f} s of sound, real-time factor {seconds / duration:.2f}"
     if "usage" in result.data:
         tokens = result.data["usage"]["completion_tokens"]
         return f"{tokens} tokens, {tokens / seconds:.0f} a second"

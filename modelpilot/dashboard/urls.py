@@ -1,6 +1,14 @@
 from django.urls import include, path
 
-from modelpilot.dashboard import billing, entrance, front, overview, settings, setup
+from modelpilot.dashboard import (
+    billing,
+    entrance,
+    front,
+    overview,
+    settings,
+    setup,
+    statement,
+)
 
 urlpatterns = [
     path("", front.front, name="front"),
@@ -13,4 +21,5 @@ urlpatterns = [
     path("dashboard/settings/export", settings.export_account, name="settings-export"),
     path("dashboard/settings/delete", settings.delete_account, name="settings-delete"),
     path("dashboard/billing/success", billing.success, name="billing-success"),
+    path("dashboard/billing/statement/<str:token>", statement.statement, name="statement"),
 ]

@@ -1,5 +1,6 @@
 """Wishing models to be served, and what is known about those that are."""
 
+import json
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -9,6 +10,7 @@ from django.db import transaction
 from django.db.models import F, Value
 from django.db.models.functions import Coalesce, Now
 
+from billing.sql import PRICE_IN_FORCE
 from inference import engines, weights
 from inference.catalog import Card
 from inference.errors import InferenceError
@@ -113,7 +115,8 @@ def change(deployment: Deployment, **fields: Any) -> Deployment:
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """A deployment as a request meets it. `phase` is that of its most advanced pod."""
+    """A deployment as a request meets it. `phase` is that of its most advanced pod, `price` what
+    an operator wants instead of the card's (see `catalog.price_of`)."""
 
     id: str
     model: str
@@ -123,15 +126,16 @@ class Serving:
     pods: int
     run_seconds: float | None
     error: str
+    price: dict[str, int] | None
 
     @property
     def warm(self) -> bool:
         return self.phase == "ready"
 
 
-SERVING = """
+SERVING = f"""
 SELECT deployment.id, deployment.model, deployment.desired = 'running', pod.phase, pod.progress,
-       COALESCE(pod.pods, 0), deployment.run_seconds, deployment.error
+       COALESCE(pod.pods, 0), deployment.run_seconds, deployment.error, in_force.price
 FROM fleet_deployment deployment
 LEFT JOIN LATERAL (
     SELECT phase, progress, count(*) OVER () AS pods FROM fleet_pod
@@ -139,18 +143,24 @@ LEFT JOIN LATERAL (
     ORDER BY array_position(ARRAY['ready', 'loading', 'downloading', 'starting'], phase::text)
     LIMIT 1
 ) pod ON true
+{PRICE_IN_FORCE.format(model="deployment.model")}
 """
 
 
 def serving(model: str) -> Serving | None:
     """The deployment of a model, with the state of its pods, in one statement."""
     rows = prepared.run(SERVING + "WHERE deployment.model = %(model)s::text", {"model": model})
-    return Serving(*rows[0]) if rows else None
+    return serving_from(rows[0]) if rows else None
 
 
 def all_serving() -> list[Serving]:
     rows = prepared.run(SERVING + "ORDER BY deployment.model", {})
-    return [Serving(*row) for row in rows]
+    return [serving_from(row) for row in rows]
+
+
+def serving_from(row: tuple[Any, ...]) -> Serving:
+    price = None if row[-1] is None else json.loads(row[-1])
+    return Serving(*(*row[:-1], price))
 
 
 def record_load(deployment_id: str, seconds: float) -> None:

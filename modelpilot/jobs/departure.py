@@ -7,6 +7,7 @@ the names of keys go. Here, as no room below knows jobs, and the API and pages n
 
 import logging
 import time
+from typing import cast
 
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
@@ -19,9 +20,10 @@ from billing.models import Purchase
 from billing.money import usd
 from modelpilot.accounts import audit, keys, sessions
 from modelpilot.accounts.models import Invitation, User
-from modelpilot.jobs import storage
+from modelpilot.jobs import budgets, storage
+from modelpilot.jobs.budgets import Period
 from modelpilot.jobs.cancel import cancel
-from modelpilot.jobs.models import Job, WebhookDelivery, WebhookEndpoint, WebhookSigner
+from modelpilot.jobs.models import Budget, Job, WebhookDelivery, WebhookEndpoint, WebhookSigner
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +71,10 @@ def close(user: User) -> None:
         personal.objects.filter(user=user).delete()
     Invitation.objects.filter(email=user.email).delete()
     close_webhooks(user)
+    # Nobody is there to be told that money runs out.
+    budgets.warn_below(user.id, None)
+    for budget in Budget.objects.filter(owner=user):
+        budgets.put(user.id, cast("Period", budget.period), None, key=budget.key_id)
     user.email = f"deleted-{user.id}@account.invalid"
     user.is_active = user.is_staff = user.is_superuser = user.can_deploy = False
     user.closed_at = timezone.now()
@@ -113,7 +119,8 @@ def forget(user: User, until: float) -> bool:
         cancel(queued)
     while time.monotonic() < until:
         ended = Job.objects.filter(owner=user).exclude(state__in=LIVE).exclude(request={})
-        batch = list(ended.order_by("id")[:BATCH])
+        # Only what is needed: what was uploaded may be megabytes each.
+        batch = list(ended.order_by("id").only("id")[:BATCH])
         for job in batch:
             Job.objects.filter(id=job.id).update(
                 webhook=None, idempotency_key=None, body_digest=None

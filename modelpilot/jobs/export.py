@@ -20,7 +20,7 @@ from billing import ledger, statement
 from billing.models import Purchase
 from billing.money import usd
 from modelpilot.accounts.models import ApiKey, User
-from modelpilot.jobs.models import Job, Usage, WebhookEndpoint
+from modelpilot.jobs.models import Budget, Job, Usage, WebhookEndpoint
 
 PAGE = 200
 NOTE = """This is what is kept about your account.
@@ -113,6 +113,9 @@ def account(user: User) -> dict[str, Any]:
             "expires_at",
             "revoked_at",
             "last_used_at",
+        ),
+        "budgets": list(
+            Budget.objects.filter(owner=user).values("key", "period", "cap", "start", "spent")
         ),
         "webhooks": list(
             WebhookEndpoint.objects.filter(owner=user, deleted_at=None).values(

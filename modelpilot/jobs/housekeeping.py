@@ -8,7 +8,7 @@ from billing import ledger, payments
 from billing import reconcile as stripe_reconcile
 from modelpilot.accounts import sessions
 from modelpilot.celery import app
-from modelpilot.jobs import departure, sql, storage, webhooks
+from modelpilot.jobs import departure, notices, sql, storage, webhooks
 from modelpilot.jobs import rescue as rescuer
 
 log = logging.getLogger(__name__)
@@ -33,6 +33,11 @@ def erase() -> None:
 @app.task(name="tidy")
 def tidy() -> None:
     sessions.tidy()
+
+
+@app.task(name="notify")
+def notify() -> None:
+    notices.send()
 
 
 @app.task(name="expire")

@@ -19,12 +19,12 @@ from pytest_django import Settings
 
 from billing import ledger
 from billing.ledger import Balance
-from billing.models import Purchase, Transfer
+from billing.models import LowBalance, Purchase, Transfer
 from billing.money import micros
 from modelpilot.accounts import keys
 from modelpilot.accounts.models import AuditEntry, User
-from modelpilot.jobs import departure, export, lease, webhooks
-from modelpilot.jobs.models import Job, Output, WebhookEndpoint
+from modelpilot.jobs import budgets, departure, export, lease, webhooks
+from modelpilot.jobs.models import Budget, Job, Output, WebhookEndpoint
 from tests.cast import PRICE, assert_books_prove, member, pod_id, submitted
 from tests.dashboard.conftest import SignedIn
 from tests.dashboard.test_accounts import PASSWORD
@@ -121,6 +121,8 @@ def test_an_account_is_deleted_and_the_books_still_prove(
     Authenticator.objects.create(user=alice, type="recovery_codes", data={})
     key = keys.create(alice, name="alice's laptop")
     webhooks.create(alice.id, "https://example.com/alice")
+    budgets.put(alice.id, "day", budgets.Cap(micros("5")))
+    budgets.warn_below(alice.id, micros("1"))
     done = [finished(alice) for _ in range(3)]
     others = finished(bob)
     under_way = submitted(alice)
@@ -152,6 +154,8 @@ def test_an_account_is_deleted_and_the_books_still_prove(
         assert not personal.objects.filter(user=alice).exists()
     assert alice.keys.get().name == "deleted"
     assert WebhookEndpoint.objects.get(owner=alice).url == ""
+    assert not LowBalance.objects.exists()
+    assert not Budget.objects.exists()
     under_way.refresh_from_db()
     assert under_way.state == Job.State.CANCELLED
     for job in done:

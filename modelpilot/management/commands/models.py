@@ -3,12 +3,11 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
-from billing.money import usd
 from inference import engines, weights
 from inference.catalog import Card
 from inference.errors import InferenceError
 from modelpilot.fleet import machine
-from modelpilot.fleet.catalog import cards
+from modelpilot.fleet.catalog import cards, price_of
 
 
 class Command(BaseCommand):
@@ -28,8 +27,7 @@ class Command(BaseCommand):
             self.stdout.write(table())
 
     def describe(self, card: Card) -> None:
-        price = f"${usd(card.price_micros):g}"
-        self.stdout.write(f"{card.id}  ({card.kind}, {card.engine}, {price} a {card.unit})")
+        self.stdout.write(f"{card.id}  ({card.kind}, {card.engine}, {price_of(card)})")
         obstacle = engines.installed(card) or machine.too_small_for(card, self.devices)
         self.stdout.write(f"  {obstacle or f'Fits: {card.memory_mb} MB.'}")
         for line in whereabouts(card):
@@ -53,7 +51,7 @@ def table() -> str:
     rows = ["| model | kind | price | engine | licence | needs |", "|---|---|---|---|---|---|"]
     for card in cards().cards.values():
         needs = f"{card.memory_mb / 1000:.1f} GB {'GPU' if card.device == 'cuda' else 'RAM'}"
-        price = f"${usd(card.price_micros):g}"
+        price = price_of(card)
         rows.append(
             f"| `{card.id}` | {card.kind} | {price} | {card.engine} | {card.licence} | {needs} |"
         )
