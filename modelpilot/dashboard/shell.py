@@ -72,6 +72,12 @@ if settings.IDENTITY_APPS:
     ACCOUNT_ENTRIES.append(Entry("Connected accounts", "socialaccount_connections", "user"))
 
 
+def longest(entries: list[Entry], path: str) -> Entry | None:
+    """The entry that the page at `path` is, or is inside of."""
+    inside = [entry for entry in entries if path.startswith(entry.url)]
+    return max(inside, key=lambda entry: len(entry.url), default=None)
+
+
 class Shell:
     """What the frame shows, each asked for when a template uses it."""
 
@@ -97,14 +103,20 @@ class Shell:
     def account_entries(self) -> list[Entry]:
         return ACCOUNT_ENTRIES
 
+    @property
+    def active_account(self) -> str:
+        """The name of the tab that the page belongs to."""
+        here = longest(ACCOUNT_ENTRIES, self.request.path)
+        return here.name if here else ""
+
     @cached_property
     def active(self) -> str:
         """The name of the entry that the page belongs to."""
         path = self.request.path
-        if any(path == entry.url for entry in ACCOUNT_ENTRIES):
+        if longest(ACCOUNT_ENTRIES, path):
             return "settings"
-        inside = [entry for entry in ENTRIES if path.startswith(entry.url)]
-        return max(inside, key=lambda entry: len(entry.url)).name if inside else ""
+        here = longest(ENTRIES, path)
+        return here.name if here else ""
 
     @cached_property
     def sign_up_open(self) -> bool:
