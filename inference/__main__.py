@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from inference import catalog, engines, weights
+from inference import catalog, engines, picking, weights
 from inference.catalog import Card
 from inference.errors import EngineUnavailable, InferenceError, WeightsNotFound
 from inference.types import (
@@ -42,7 +42,7 @@ def main() -> int:
         if card is None:
             _say(f"There is no model {arguments.model!r}. Models: {', '.join(cards.cards)}.")
             return 2
-        _run(card, arguments)
+        _run(_way(card, arguments), arguments)
     except WeightsNotFound as error:
         _say(f"The weights of {arguments.model} are not here. Looked at:")
         for place in error.looked:
@@ -61,6 +61,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=Path("data"), help="holds models/ and cache/")
     parser.add_argument("--catalog", type=Path, action="append", default=[], help="more cards")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--engine", default="", help="where a model has several")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--max-tokens", type=int)
     parser.add_argument("--temperature", type=float)
@@ -84,6 +85,17 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--out", type=Path, help="the file for what is not text")
     return parser.parse_args()
+
+
+def _way(card: Card, arguments: argparse.Namespace) -> Card:
+    """How to run it on the device that was asked for."""
+
+    def obstacle(way: Card) -> str | None:
+        if way.device != arguments.device:
+            return f"It runs on {way.device}."
+        return engines.installed(way)
+
+    return picking.pick(card, obstacle, arguments.engine).card
 
 
 def _run(card: Card, arguments: argparse.Namespace) -> None:

@@ -21,9 +21,16 @@ TRANSFORMERS = {
     "transformers": "transformers",
     "safetensors": "safetensors",
 }
+TEXT = {
+    **TRANSFORMERS,
+    "accelerate": "accelerate",
+    "xgrammar": "xgrammar",
+    "gguf": "gguf",
+}
 # What each engine imports, and the name to install it by.
 NEEDS = {
     "text_llamacpp": {"xllamacpp": "xllamacpp"},
+    "text_transformers": TEXT,
     "speech_kokoro": {"kokoro_onnx": "kokoro-onnx"},
     "speech_piper": {"piper": "piper-tts"},
     "speech_chatterbox": {"chatterbox": "chatterbox-light"},

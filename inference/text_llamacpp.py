@@ -7,11 +7,12 @@ from typing import Any
 
 import xllamacpp
 
-from inference import forced_calls, held
 from inference.catalog import Card
 from inference.errors import InferenceError, InvalidRequest
-from inference.forced_calls import ForcedCall
-from inference.llamacpp_answer import Answer, Choice, refusal
+from inference.text import forced_calls, held
+from inference.text.conversation import default_of, messages_of
+from inference.text.forced_calls import ForcedCall
+from inference.text.llamacpp_answer import Answer, Choice, refusal
 from inference.types import ChatRequest, Device, Emit, Engine, Result
 from inference.weights import Weights
 
@@ -20,7 +21,7 @@ PROMPT_PIECE = 512
 CACHE_TYPES = {"f16": 1, "q8_0": 8}
 FLASH_ATTENTION = 1
 ERRORS_ONLY = 1
-TEMPLATES = Path(__file__).with_name("templates")
+TEMPLATES = Path(__file__).parent / "text" / "templates"
 # Efforts at which a model that can think does not.
 THOUGHTLESS = ("none", "minimal")
 
@@ -105,7 +106,7 @@ class LlamaCpp:
 
 def _body(card: Card, request: ChatRequest) -> dict[str, Any]:
     body: dict[str, Any] = {
-        "messages": _messages(card, request.messages) if request.prompt is None else None,
+        "messages": messages_of(card, request.messages) if request.prompt is None else None,
         "prompt": request.prompt,
         "stream": True,
         "stream_options": {"include_usage": True},
@@ -113,8 +114,8 @@ def _body(card: Card, request: ChatRequest) -> dict[str, Any]:
         # Each piece says how many tokens there are by then.
         "timings_per_token": True,
         "n": request.n,
-        "temperature": _asked(card, "temperature", request.temperature),
-        "top_p": _asked(card, "top_p", request.top_p),
+        "temperature": default_of(card, "temperature", request.temperature),
+        "top_p": default_of(card, "top_p", request.top_p),
         # An empty stop string would end every answer before it begins.
         "stop": [text for text in request.stop if text],
         "max_tokens": request.max_tokens,
@@ -198,17 +199,3 @@ def _thinking(request: ChatRequest) -> dict[str, Any]:
         return {}
     options = {"enable_thinking": effort not in THOUGHTLESS, "reasoning_effort": effort}
     return {"chat_template_kwargs": options}
-
-
-def _asked(card: Card, name: str, value: float | None) -> float | None:
-    default = card.parameters.get(name)
-    return default.default if value is None and default else value
-
-
-def _messages(card: Card, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    # Newer clients say "developer"; chat templates know only "system".
-    messages = [{**m, "role": "system"} if m["role"] == "developer" else m for m in messages]
-    system = card.options.get("system")
-    if system and messages and messages[0]["role"] != "system":
-        return [{"role": "system", "content": system}, *messages]
-    return messages

@@ -65,7 +65,7 @@ class ChatRequest:
 class SpeechRequest:
     """Text to speak. `speed` multiplies the voice's pace, 0.5 to 2.0.
 
-    `voice` is a name or a mix (see `inference.voices`). `audio_prompt` is a recording in
+    `voice` is a name or a mix (see `inference.sound.voices`). `audio_prompt` is a recording in
     base64, whose voice is to speak: only where a card allows cloning.
     """
 
@@ -285,12 +285,14 @@ class Device:
     """Where a pod's model sits: `kind` is "cpu" or "cuda"; `threads` bounds CPU work.
 
     `memory_mb` is the memory of a GPU that the pod may use, in MB; None is all that is free.
+    `count` GPUs from `index` on are the pod's, each with that much.
     """
 
     kind: str = "cpu"
     index: int = 0
     threads: int = 1
     memory_mb: int | None = None
+    count: int = 1
 
 
 class Engine(Protocol):

@@ -495,8 +495,13 @@ class QuoteBody(Native):
 # Deployments
 
 
+# The engine of one of the card's ways, or null: what fits the hardware best.
+EngineName = Annotated[str, Field(min_length=1, max_length=100)]
+
+
 class DeployBody(Native):
     model: ModelName
+    engine: EngineName | None = None
 
 
 class DeploymentChange(Native):
@@ -505,6 +510,7 @@ class DeploymentChange(Native):
     pinned: bool = False
     replicas: Annotated[Whole, Field(ge=1, le=MAX_REPLICAS)] = 1
     idle_seconds: Annotated[Whole, Field(ge=0, le=MAX_IDLE_SECONDS)] | None = None
+    engine: EngineName | None = None
 
 
 # Billing
