@@ -47,14 +47,15 @@ def system(stripe: StripeAccount, identity: Provider) -> Iterator[System]:
         STRIPE_API_BASE=stripe.pay_base,
         **environment(identity),
     ) as system:
-        make_tiny_pipelines(system.data / "models" / "tiny")
+        make_tiny_models(system.data / "models" / "tiny")
         yield system.start()
 
 
-def make_tiny_pipelines(folder: Path) -> None:
-    """In a process of its own: torch would stay in this one."""
-    program = [sys.executable, "-m", "tests.inference.tiny_pipelines", str(folder)]
-    subprocess.run(program, check=True, capture_output=True, cwd=ROOT)
+def make_tiny_models(folder: Path) -> None:
+    """In processes of their own: torch would stay in this one."""
+    for maker in ("tiny_pipelines", "tiny_text"):
+        program = [sys.executable, "-m", f"tests.inference.{maker}", str(folder)]
+        subprocess.run(program, check=True, capture_output=True, cwd=ROOT)
 
 
 @pytest.fixture(scope="session")
