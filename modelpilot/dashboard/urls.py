@@ -2,10 +2,12 @@ from django.urls import include, path
 
 from modelpilot.dashboard import (
     billing,
+    entrance,
     front,
     jobs,
     keys,
     overview,
+    settings,
     setup,
     statement,
     usage,
@@ -15,6 +17,8 @@ from modelpilot.dashboard import (
 urlpatterns = [
     path("", front.front, name="front"),
     path("setup/<str:token>", setup.setup, name="setup"),
+    path("accounts/invitation/<str:token>", entrance.invitation, name="invitation"),
+    path("accounts/waiting/", entrance.waiting, name="account_waiting"),
     path("accounts/", include("allauth.urls")),
     path("dashboard/", overview.overview, name="overview"),
     path("dashboard/jobs/", jobs.jobs, name="jobs"),
@@ -34,6 +38,9 @@ urlpatterns = [
         webhooks.redeliver,
         name="webhook-redeliver",
     ),
+    path("dashboard/settings/", settings.settings, name="settings"),
+    path("dashboard/settings/export", settings.export_account, name="settings-export"),
+    path("dashboard/settings/delete", settings.delete_account, name="settings-delete"),
     path("dashboard/billing/success", billing.success, name="billing-success"),
     path("dashboard/billing/statement/<str:token>", statement.statement, name="statement"),
 ]
