@@ -21,10 +21,10 @@ ASKED: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def sample() -> str:
+def sample(key: str = KEY) -> str:
     """A first request by curl, of the first model of text that the catalog has."""
     model = next((card.id for card in cards().cards.values() if card.kind == "text"), "MODEL")
-    return curl(*asked(Kind.TEXT, model))
+    return curl(*asked(Kind.TEXT, model), key)
 
 
 def curl_of(card: Card) -> str:
@@ -44,10 +44,10 @@ def asked(kind: str, model: str) -> tuple[str, dict[str, Any]]:
     return route, {"model": model, **body}
 
 
-def curl(route: str, body: dict[str, Any]) -> str:
+def curl(route: str, body: dict[str, Any], key: str = KEY) -> str:
     return (
         f"curl {API}/{route} \\\n"
-        f'  -H "Authorization: Bearer {KEY}" \\\n'
+        f'  -H "Authorization: Bearer {key}" \\\n'
         '  -H "Content-Type: application/json" \\\n'
         f"  -d '{json.dumps(body)}'"
     )

@@ -47,3 +47,48 @@ def moment(time: datetime | None) -> SafeString | str:
     return format_html(
         '<time datetime="{}">{}</time>', f"{time:%Y-%m-%dT%H:%M:%SZ}", f"{time:%Y-%m-%d %H:%M} UTC"
     )
+
+
+BADGES = {
+    "queued": "info",
+    "running": "info live",
+    "succeeded": "ok",
+    "failed": "bad",
+    "pending": "info live",
+    "delivered": "ok",
+}
+
+
+@register.filter
+def badge(state: str) -> SafeString:
+    """The state of a job or a delivery, in its colour."""
+    return format_html('<span class="badge {}">{}</span>', BADGES.get(state, ""), state)
+
+
+@register.filter
+def seconds(duration: float | None) -> str:
+    """A duration as people say it: 38 ms, 1.24 s, 2 min 5 s."""
+    if duration is None:
+        return "–"  # noqa: RUF001
+    if duration < 0.9995:
+        return f"{duration * 1000:.0f} ms"
+    if duration < 59.95:
+        return f"{duration:.2f} s" if duration < 9.995 else f"{duration:.1f} s"
+    minutes, rest = divmod(round(duration), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+@register.filter
+def kind_icon(kind: str) -> SafeString:
+    return icon(KIND_ICONS.get(kind, "bolt"))
+
+
+KIND_ICONS = {
+    "text": "chat",
+    "image": "image",
+    "audio": "sound",
+    "video": "film",
+    "embedding": "cube",
+    "transcription": "book",
+}

@@ -1,6 +1,20 @@
 from django.urls import include, path
 
-from modelpilot.dashboard import billing, docs, front, gallery, overview, setup, statement
+from modelpilot.dashboard import (
+    billing,
+    docs,
+    entrance,
+    front,
+    gallery,
+    jobs,
+    keys,
+    overview,
+    settings,
+    setup,
+    statement,
+    usage,
+    webhooks,
+)
 
 urlpatterns = [
     path("", front.front, name="front"),
@@ -10,8 +24,30 @@ urlpatterns = [
     path("docs/", docs.docs, name="docs"),
     path("docs/<slug:name>", docs.docs, name="docs-page"),
     path("setup/<str:token>", setup.setup, name="setup"),
+    path("accounts/invitation/<str:token>", entrance.invitation, name="invitation"),
+    path("accounts/waiting/", entrance.waiting, name="account_waiting"),
     path("accounts/", include("allauth.urls")),
     path("dashboard/", overview.overview, name="overview"),
+    path("dashboard/jobs/", jobs.jobs, name="jobs"),
+    path("dashboard/jobs/<uuid:job_id>/line", jobs.line, name="job-line"),
+    path("dashboard/jobs/<str:job_id>/", jobs.job, name="job"),
+    path("dashboard/jobs/<str:job_id>/as/<str:language>", jobs.call, name="job-call"),
+    path("dashboard/keys/", keys.keys, name="keys"),
+    path("dashboard/keys/<int:key_id>/", keys.key, name="key"),
+    path("dashboard/keys/<int:key_id>/rotate", keys.rotate, name="key-rotate"),
+    path("dashboard/keys/<int:key_id>/revoke", keys.revoke, name="key-revoke"),
+    path("dashboard/usage/", usage.usage, name="usage"),
+    path("dashboard/webhooks/", webhooks.webhooks, name="webhooks"),
+    path("dashboard/webhooks/secret", webhooks.secret, name="webhook-secret"),
+    path("dashboard/webhooks/<uuid:endpoint_id>", webhooks.endpoint, name="webhook"),
+    path(
+        "dashboard/webhooks/deliveries/<uuid:delivery_id>/redeliver",
+        webhooks.redeliver,
+        name="webhook-redeliver",
+    ),
+    path("dashboard/settings/", settings.settings, name="settings"),
+    path("dashboard/settings/export", settings.export_account, name="settings-export"),
+    path("dashboard/settings/delete", settings.delete_account, name="settings-delete"),
     path("dashboard/billing/", billing.billing, name="billing"),
     path("dashboard/billing/months/<str:name>", billing.month, name="month"),
     path("dashboard/billing/success", billing.success, name="billing-success"),
