@@ -25,14 +25,15 @@ SHAPES = {"Square": (1, 1), "Landscape": (4, 3), "Portrait": (3, 4), "Wide": (16
 WORDS = {
     "temperature": ("Temperature", "Higher is more surprising, 0 always takes the likeliest word."),
     "top_p": ("Top P", "Only the likeliest words that have this share together."),
-    "width": ("Width", "pixels"),
-    "height": ("Height", "pixels"),
+    "width": ("Width", ""),
+    "height": ("Height", ""),
     "steps": ("Steps", "More take longer and show more detail."),
     "guidance": ("Guidance", "How closely the prompt is followed."),
     "num_frames": ("Frames", ""),
     "fps": ("Frames per second", ""),
     "speed": ("Speed", "1 is the voice's own pace."),
 }
+UNITS = {"width": " pixels", "height": " pixels", "max_tokens": " tokens"}
 # What stays in sight; all else is folded away.
 BASIC = {"width", "height", "voice", "speed", "n", "temperature", "max_tokens", "seed"}
 
@@ -73,7 +74,20 @@ class Field:
     @property
     def slides(self) -> bool:
         """Whether a slider says more than a number alone."""
-        return self.type == "number" and None not in (self.default, self.min, self.max)
+        ranged = self.type == "number" and None not in (self.default, self.min, self.max)
+        return ranged and self.name not in ("width", "height")
+
+    @property
+    def wide(self) -> bool:
+        return self.slides or self.type in ("seed", "choice")
+
+    @property
+    def about(self) -> str:
+        """How far it goes, and what it does."""
+        bounds = ""
+        if self.type == "number" and self.min is not None and self.max is not None:
+            bounds = f"{self.min} to {self.max}{UNITS.get(self.name, '')}."
+        return f"{bounds} {self.help}".strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +107,16 @@ def main_field(card: Card) -> Field:
         case Kind.AUDIO:
             return Field("text", "Text to speak", "text", max=MAX_SPOKEN)
         case _:
-            return Field("prompt", "Prompt", "text", max=MAX_TEXT, placeholder="What shall it show?")
+            return Field(
+                "prompt", "Prompt", "text", max=MAX_TEXT, placeholder="What shall it show?"
+            )
 
 
 def fields_of(card: Card) -> list[Field]:
     """Everything else that a form of this card asks, in its order."""
-    ranged = [of_range(name, bounds) for name, bounds in card.parameters.items() if has_room(bounds)]
+    ranged = [
+        of_range(name, bounds) for name, bounds in card.parameters.items() if has_room(bounds)
+    ]
     match card.kind:
         case Kind.TEXT:
             return [*ranged, *text_fields(card)]
@@ -125,7 +143,7 @@ def step_of(name: str, bounds: Range) -> int | float:
     if name in ("width", "height"):
         return SIDE_STEP
     whole = isinstance(bounds.default, int) and isinstance(bounds.max, int)
-    return 1 if whole else 0.05 if bounds.max <= 2 else 0.5  # noqa: PLR2004
+    return 1 if whole else 0.05 if bounds.max <= 2 else 0.5
 
 
 SEED = Field(
@@ -151,7 +169,6 @@ def text_fields(card: Card) -> list[Field]:
             min=1,
             max=card.context,
             step=1,
-            help="in tokens",
             placeholder=f"up to {card.context}",
         ),
         SEED,

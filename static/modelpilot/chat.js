@@ -125,7 +125,7 @@ export class Chat {
 
   // Somebody pressed stop: it costs what was delivered, and says so.
   async stopped(error, turn) {
-    const cancelled = error.code === CANCELLED || error.code === "job_cancelled";
+    const cancelled = error.code === CANCELLED;
     if (error.name !== "AbortError" && !(this.stopping && cancelled)) throw error;
     const cost = error.detail?.cost ?? 0;
     turn.close([dollars(cost), "stopped"], turn.text ? this.actions(turn) : []);

@@ -67,8 +67,7 @@ async function perform(work) {
     malformed.focus();
     return;
   }
-  runButton.disabled = true;
-  stopButton.hidden = false;
+  turn(true);
   standing.begin();
   try {
     const job = await work();
@@ -79,10 +78,18 @@ async function perform(work) {
   } finally {
     standing.hide();
     maker.idle();
-    runButton.disabled = false;
-    stopButton.hidden = true;
+    turn(false);
     quoteSoon();
   }
+}
+
+// One button or the other; whoever has pressed one stays there with the keyboard.
+function turn(running) {
+  const pressed = [runButton, stopButton].includes(document.activeElement);
+  runButton.disabled = running;
+  runButton.hidden = running;
+  stopButton.hidden = !running;
+  if (pressed) (running ? stopButton : runButton).focus();
 }
 
 // The API's own sentence, beside the field that it names.

@@ -17,7 +17,7 @@ export class Standing {
     this.phase = document.getElementById("phase");
     this.bar = document.getElementById("progress");
     this.receipt = document.getElementById("receipt");
-    this.warmth = document.getElementById("warmth");
+    this.warmth = document.querySelectorAll("#warmth, .picker [aria-current] .badge");
   }
 
   begin() {
@@ -77,8 +77,10 @@ export class Standing {
   }
 
   warm() {
-    this.warmth.textContent = "warm";
-    this.warmth.classList.add("ok");
+    for (const badge of this.warmth) {
+      badge.textContent = "warm";
+      badge.classList.add("ok");
+    }
   }
 
   hide() {
