@@ -105,7 +105,7 @@ def main_field(card: Card) -> Field:
         case Kind.TEXT:
             return Field("messages", "Message", "text", placeholder="Ask something")
         case Kind.AUDIO:
-            return Field("text", "Text to speak", "text", max=MAX_SPOKEN)
+            return Field("input", "Text to speak", "text", max=MAX_SPOKEN)
         case _:
             return Field(
                 "prompt", "Prompt", "text", max=MAX_TEXT, placeholder="What shall it show?"

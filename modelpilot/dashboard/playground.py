@@ -28,7 +28,7 @@ KINDS = {
 ROUTES = {
     Kind.TEXT: "chat/completions",
     Kind.IMAGE: "generate/image",
-    Kind.AUDIO: "generate/audio",
+    Kind.AUDIO: "audio/speech",
     Kind.VIDEO: "generate/video",
 }
 LATEST = 12

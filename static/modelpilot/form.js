@@ -81,11 +81,9 @@ export class Form {
     const list = input.closest(".field").querySelector("[data-wrong]");
     const line = document.createElement("li");
     line.textContent = message;
-    list.id = `wrong-${name}`;
     list.replaceChildren(line);
     list.hidden = false;
     input.setAttribute("aria-invalid", "true");
-    input.setAttribute("aria-errormessage", list.id);
     this.unfold(input);
     return true;
   }
@@ -97,7 +95,6 @@ export class Form {
       list.hidden = true;
       list.replaceChildren();
       input.removeAttribute("aria-invalid");
-      input.removeAttribute("aria-errormessage");
     }
   }
 

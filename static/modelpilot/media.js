@@ -1,14 +1,16 @@
 // Pictures, films and speech: a job that is followed from its first moment to its outputs.
 
-import { ApiError, call } from "./api.js";
+import { ApiError, call, request } from "./api.js";
 import { button, element, local } from "./elements.js";
 import { follow } from "./events.js";
 import { Speaker } from "./speaker.js";
 import { toast } from "./toast.js";
 
 const ENDINGS = { "image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "video/mp4": "mp4", "audio/wav": "wav", "audio/mpeg": "mp3" };
-// A request's names for what the form calls otherwise.
-const RENAMED = { format: "output_format" };
+// A job's names for what the form calls otherwise.
+const RENAMED = { format: "output_format", text: "input" };
+// Until a request has become a job.
+const PLACED_MS = 500;
 
 export class Media {
   constructor(about, form, standing) {
@@ -16,20 +18,63 @@ export class Media {
     this.stage = document.getElementById("stage");
   }
 
-  body(values = this.form.values()) {
-    const main = this.about.kind === "audio" ? "text" : "prompt";
-    return { model: this.about.model, [main]: "", ...values };
+  body() {
+    const values = this.form.values();
+    if (this.about.kind !== "audio") return { model: this.about.model, prompt: "", ...values };
+    return { model: this.about.model, input: "", ...values, response_format: "wav" };
   }
 
   async run() {
     this.aborter = new AbortController();
+    if (this.about.kind === "audio") return this.speak();
     const options = { method: "POST", body: this.body(), headers: { Prefer: "respond-async" }, signal: this.aborter.signal };
-    this.hush();
-    // Only now, as the press of a button, may a page sound.
-    if (this.about.kind === "audio") this.speaker = new Speaker();
     const accepted = await call(this.about.route, options);
     this.standing.state(accepted);
     return this.follow(accepted.job_id);
+  }
+
+  // Heard while it is spoken.
+  async speak() {
+    this.hush();
+    this.speaker = new Speaker();
+    const waiting = new AbortController();
+    this.wait(waiting.signal).catch(() => {});
+    try {
+      const options = { method: "POST", body: this.body(), signal: this.aborter.signal };
+      const response = await request(this.about.route, options);
+      waiting.abort();
+      this.id = response.headers.get("x-modelpilot-job-id");
+      this.standing.warm();
+      this.standing.say("Speaking");
+      this.standing.expect(0);
+      await this.listen(response);
+    } catch (error) {
+      if (!this.stopping || !this.id) throw error;
+    } finally {
+      waiting.abort();
+    }
+    return this.follow(this.id);
+  }
+
+  async listen(response) {
+    const sampleRate = Number(response.headers.get("x-modelpilot-sample-rate"));
+    const reader = response.body.getReader();
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      this.speaker?.push(value, sampleRate);
+    }
+  }
+
+  // The answer names its job when it begins; until then it is the newest one.
+  async wait(signal) {
+    await new Promise((resolve) => setTimeout(resolve, PLACED_MS));
+    const { data } = await call("jobs?limit=1", { signal });
+    if (data[0]?.model !== this.about.model || !["queued", "running"].includes(data[0].state)) return;
+    this.id = data[0].id;
+    for await (const { name, data: state } of follow(this.id, signal)) {
+      if (name === "state") this.standing.state(state);
+    }
   }
 
   // To its end; the job goes on where the page is left, and is taken up again by the next one.
@@ -41,7 +86,6 @@ export class Media {
       if (name === "state") this.standing.state(data);
       else if (name === "progress") this.standing.progress(data.fraction);
       else if (name === "preview") this.preview(data);
-      else if (name === "sound") this.speaker?.push(data.data, data.offset, data.sample_rate);
       else if (name === "restart") this.standing.say("Starting again");
       else if (name === "end") return this.ended(data);
     }
@@ -63,6 +107,7 @@ export class Media {
   }
 
   stop() {
+    this.stopping = true;
     this.hush();
     if (this.id) call(`jobs/${this.id}/cancel`, { method: "POST" }).catch((error) => toast(error.message, "bad"));
     else this.aborter?.abort();
@@ -74,6 +119,7 @@ export class Media {
   }
 
   idle() {
+    this.stopping = false;
     this.id = null;
     this.aborter = null;
   }
@@ -147,7 +193,7 @@ export class Media {
     const values = Object.fromEntries(Object.entries(job.request).map(([name, value]) => [RENAMED[name] ?? name, value]));
     this.form.fill(values);
     if (job.request.image) toast("The picture that it began with has to be chosen again.");
-    this.form.focus(this.about.kind === "audio" ? "text" : "prompt");
+    this.form.focus(this.about.kind === "audio" ? "input" : "prompt");
   }
 
   async beginWith(url) {

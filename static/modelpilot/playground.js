@@ -12,7 +12,7 @@ import { toast } from "./toast.js";
 
 const QUOTE_MS = 400;
 const about = JSON.parse(document.getElementById("about").textContent);
-const main = { text: "messages", audio: "text" }[about.kind] ?? "prompt";
+const main = { text: "messages", audio: "input" }[about.kind] ?? "prompt";
 const price = document.getElementById("price");
 const trouble = document.getElementById("trouble");
 const runButton = document.getElementById("run");
@@ -155,9 +155,9 @@ document
   .querySelector('[data-dialog="code-dialog"]')
   .addEventListener("click", () => write(tabs.find((tab) => tab.getAttribute("aria-selected") === "true").dataset.language));
 
-// What was going on when the page was left goes on.
+// Pictures and films that were being made when the page was left are made on.
 const live = about.latest.find(({ state }) => state === "queued" || state === "running");
-if (live && about.kind !== "text") perform(() => maker.follow(live.id));
+if (live && ["image", "video"].includes(about.kind)) perform(() => maker.follow(live.id));
 addEventListener("unhandledrejection", (event) => {
   if (event.reason instanceof ApiError) {
     event.preventDefault();

@@ -13,11 +13,11 @@ const KNOWN = {
 const shell = (text) => text.replaceAll("'", `'\\''`);
 const json = (value) => JSON.stringify(value, null, 2);
 
-export function curl({ api, route }, body) {
+export function curl({ api, route, kind }, body) {
   const { image, ...rest } = body;
   const written = shell(json(image ? { ...rest, image: "PICTURE" } : rest));
   const data = image ? written.replace('"PICTURE"', `"'"$(base64 < ${PICTURE} | tr -d '\\n')"'"`) : written;
-  const flags = body.stream ? " --no-buffer" : "";
+  const flags = { text: " --no-buffer", audio: " -o speech.wav" }[kind] ?? "";
   return `curl${flags} ${api}/${route} \\
   -H "Authorization: Bearer $${KEY}" \\
   -H "Content-Type: application/json" \\
@@ -43,9 +43,8 @@ const passed = (values) =>
     .join("");
 
 // The form's body in the words of OpenAI's clients: named arguments, and what they don't know.
-function split(kind, { width, height, text, image, ...body }, defaults) {
+function split(kind, { width, height, image, ...body }, defaults) {
   const whole = { ...body };
-  if (text !== undefined) Object.assign(whole, { input: text, response_format: "wav" });
   if (width || height) whole.size = `${width ?? defaults.width}x${height ?? defaults.height}`;
   const named = Object.fromEntries(Object.entries(whole).filter(([name]) => KNOWN[kind].includes(name)));
   const extra = Object.fromEntries(Object.entries(whole).filter(([name]) => !KNOWN[kind].includes(name)));
@@ -94,6 +93,15 @@ client.videos.download_content(video.id).write_to_file("video.mp4")
 `;
 }
 
+const ANSWERED = `const answer = await response.json();
+if (!response.ok) throw new Error(answer.error.message);
+// 202: not done yet; ask answer.poll_url until it is.
+console.log(response.status, Object.keys(answer));
+`;
+const HEARD = `if (!response.ok) throw new Error((await response.json()).error.message);
+writeFileSync("speech.wav", Buffer.from(await response.arrayBuffer()));
+`;
+
 export function javascript({ api, route, kind }, body) {
   const key = `process.env.${KEY}`;
   if (kind === "text") {
@@ -106,14 +114,11 @@ for await (const chunk of stream) process.stdout.write(chunk.choices[0]?.delta.c
   }
   const { image, ...rest } = body;
   const given = image ? json({ ...rest, image: "PICTURE" }).replace('"PICTURE"', `readFileSync("${PICTURE}").toString("base64")`) : json(rest);
-  return `${image ? 'import { readFileSync } from "node:fs";\n\n' : ""}const response = await fetch("${api}/${route}", {
+  const used = [image && "readFileSync", kind === "audio" && "writeFileSync"].filter(Boolean);
+  return `${used.length ? `import { ${used.join(", ")} } from "node:fs";\n\n` : ""}const response = await fetch("${api}/${route}", {
   method: "POST",
-  headers: { Authorization: \`Bearer \${${key}}\`, "Content-Type": "application/json", Prefer: "wait=60" },
-  body: JSON.stringify(${given}),
+  headers: { Authorization: \`Bearer \${${key}}\`, "Content-Type": "application/json" },
+  body: JSON.stringify(${given.replaceAll("\n", "\n  ")}),
 });
-const answer = await response.json();
-if (!response.ok) throw new Error(answer.error.message);
-// 202: not done yet; ask answer.poll_url until it is.
-console.log(response.status, Object.keys(answer));
-`;
+${kind === "audio" ? HEARD : ANSWERED}`;
 }

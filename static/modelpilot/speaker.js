@@ -1,40 +1,39 @@
-// Speech while it is still being spoken: pieces of a WAV file (16 bits, one channel), one after
-// the other.
+// Speech while it is still being spoken: a WAV file (16 bits, one channel) as its bytes come.
+
+// Where the samples begin, in the files that the API sends.
+const HEADER = 44;
+// A little later than now, so that the next piece follows without a gap.
+const AHEAD_S = 0.05;
 
 export class Speaker {
+  // Only as the press of a button may a page sound.
   constructor() {
     this.context = new AudioContext();
-    this.at = 0;
+    this.rest = new Uint8Array();
+    this.skip = HEADER;
     this.next = 0;
   }
 
-  // `base64`: the bytes of the file from `offset` on; a piece out of order is left to the player.
-  push(base64, offset, sampleRate) {
-    const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
-    if (offset !== this.at) return;
-    this.at += bytes.length;
-    const from = offset === 0 ? headerOf(bytes) : 0;
-    const count = (bytes.length - from) >> 1;
-    if (!count) return;
-    const view = new DataView(bytes.buffer, from);
+  push(bytes, sampleRate) {
+    const whole = new Uint8Array([...this.rest, ...bytes]);
+    const from = Math.min(this.skip, whole.length);
+    const count = (whole.length - from) >> 1;
+    this.rest = whole.slice(from + count * 2);
+    this.skip -= from;
+    if (!count || this.context.state === "closed") return;
+    const view = new DataView(whole.buffer, from);
     const sound = this.context.createBuffer(1, count, sampleRate);
     const samples = sound.getChannelData(0);
     for (let place = 0; place < count; place++) samples[place] = view.getInt16(place * 2, true) / 32768;
     const source = this.context.createBufferSource();
     source.buffer = sound;
     source.connect(this.context.destination);
-    this.next = Math.max(this.next, this.context.currentTime + 0.05);
+    this.next = Math.max(this.next, this.context.currentTime + AHEAD_S);
     source.start(this.next);
     this.next += sound.duration;
   }
 
   stop() {
-    this.context.close().catch(() => {});
+    if (this.context.state !== "closed") this.context.close();
   }
-}
-
-// The bytes before the samples.
-function headerOf(bytes) {
-  const place = new TextDecoder("latin1").decode(bytes.subarray(0, 512)).indexOf("data");
-  return place < 0 ? 0 : place + 8;
 }

@@ -253,7 +253,7 @@ def test_the_pages_are_accessible_and_small(paula: Page) -> None:
             if path:
                 paula.get_by_text("More parameters").click()
             assert serious(paula) == [], (path, scheme)
-            assert sum(sizes) < 200_000, path
+            assert sum(sizes) < 120_000, path
 
 
 def test_the_pages_fit_a_phone(phone: Page, account: tuple[Any, str]) -> None:
