@@ -81,7 +81,7 @@ export class Media {
   async follow(id) {
     this.id = id;
     this.aborter ??= new AbortController();
-    document.querySelector(".stage").scrollIntoView({ block: "nearest" });
+    this.look();
     for await (const { name, data } of follow(id, this.aborter.signal)) {
       if (name === "state") this.standing.state(data);
       else if (name === "progress") this.standing.progress(data.fraction);
@@ -103,7 +103,13 @@ export class Media {
     }
     this.show(job);
     await this.standing.settle(job.cost);
+    this.look();
     return job;
+  }
+
+  // On a phone the result is below the form.
+  look() {
+    document.querySelector(".stage").scrollIntoView({ block: "nearest" });
   }
 
   stop() {
@@ -127,7 +133,7 @@ export class Media {
   open(job) {
     this.hush();
     this.show(job);
-    this.stage.scrollIntoView({ block: "nearest" });
+    this.look();
   }
 
   preview({ media_type: type, data }) {

@@ -89,7 +89,7 @@ function turn(running) {
   runButton.disabled = running;
   runButton.hidden = running;
   stopButton.hidden = !running;
-  if (pressed) (running ? stopButton : runButton).focus();
+  if (pressed) (running ? stopButton : runButton).focus({ preventScroll: true });
 }
 
 // The API's own sentence, beside the field that it names.
