@@ -13,7 +13,7 @@ from benchmarks.stack import EMAIL
 from inference.types import ChatRequest
 from modelpilot.accounts.models import User
 from modelpilot.fleet import deployments
-from modelpilot.fleet.catalog import cards
+from modelpilot.fleet.catalog import cards, price_of
 from modelpilot.jobs import doorbell
 from modelpilot.jobs.ids import new_id
 from modelpilot.jobs.models import Job
@@ -40,7 +40,7 @@ def order(model: str, number: int) -> Order:
         model=model,
         deployment=serving.id,
         request={name: getattr(request, name) for name in ChatRequest.__slots__},
-        price=card.price_micros,
+        price=price_of(card).request,
         deadline_s=card.deadline_s,
     )
 

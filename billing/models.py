@@ -35,6 +35,8 @@ class Account(models.Model):
     credits_posted = models.BigIntegerField(default=0, db_default=0)
     # Nothing can be held of it: a Freeze of its owner is in force.
     frozen = models.BooleanField(default=False, db_default=False)
+    # Its owner has budgets, which whoever holds money of it must ask too.
+    budgeted = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         constraints = [
@@ -93,6 +95,12 @@ class Transfer(models.Model):
         indexes = [
             models.Index(fields=["debit", "id"], name="transfer_by_debit"),
             models.Index(fields=["credit", "id"], name="transfer_by_credit"),
+            # What left an account otherwise than for jobs: few, among millions of charges.
+            models.Index(
+                fields=["debit", "id"],
+                name="transfer_single_by_debit",
+                condition=models.Q(kind="single"),
+            ),
         ]
         constraints = [
             models.UniqueConstraint("code", "ref", name="booked_once"),
@@ -222,6 +230,28 @@ class Freeze(models.Model):
         return self.cause
 
 
+class LowBalance(models.Model):
+    """That somebody wants a mail when their balance has fallen below a threshold."""
+
+    owner = models.OneToOneField(
+        settings.AUTH_USER_MODEL, models.PROTECT, primary_key=True, related_name="low_balance"
+    )
+    # Micro-dollars.
+    threshold = models.BigIntegerField()
+    # When the mail went out; null again once the balance has risen.
+    told_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="low_balance_positive", condition=models.Q(threshold__gt=0)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.owner_id} below {self.threshold}"
+
+
 class StripeEvent(models.Model):
     """An event of Stripe's that was acted on, written with what it caused."""
 
@@ -258,3 +288,51 @@ class RedeemCode(models.Model):
 
     def __str__(self) -> str:
         return f"…{self.last_four}"
+
+
+class PriceChange(models.Model):
+    """What a model costs from `starts_at` on, instead of what its card says.
+
+    The rows are the record of who changed which price, and why: none is ever changed or deleted,
+    but that one may be cancelled before it starts (see billing.prices).
+    """
+
+    model = models.CharField(max_length=100)
+    # Micro-dollars by part (see billing.pricing.Price); null: what its card says, again.
+    price = models.JSONField(null=True)
+    starts_at = models.DateTimeField(db_default=Now())
+    reason = models.CharField(max_length=200)
+    # Null: by a command on the operator's machine.
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+", db_index=False
+    )
+    created_at = models.DateTimeField(db_default=Now())
+    cancelled_at = models.DateTimeField(null=True)
+    cancelled_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+", db_index=False
+    )
+
+    class Meta:
+        indexes = [
+            # Read by every request.
+            models.Index(
+                fields=["model", "-starts_at", "-id"],
+                condition=models.Q(cancelled_at__isnull=True),
+                name="price_in_force",
+            ),
+        ]
+        constraints = [
+            # Nothing that was charged is ever explained by a later row.
+            models.CheckConstraint(
+                name="price_starts_no_earlier_than_now",
+                condition=models.Q(starts_at__gte=models.F("created_at")),
+            ),
+            models.CheckConstraint(
+                name="price_cancelled_before_it_starts",
+                condition=models.Q(cancelled_at__isnull=True)
+                | models.Q(cancelled_at__lt=models.F("starts_at")),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model} from {self.starts_at}"

@@ -43,6 +43,7 @@ held AS (
     SET debits_pending = account.debits_pending - held.amount,
         debits_posted = account.debits_posted + held.charge
     FROM held WHERE account.id = held.debit_id
+    RETURNING account.id
 ), resolution AS (
     INSERT INTO billing_transfer (debit_id, credit_id, amount, code, ref, kind, pending_id)
     SELECT debit_id, credit_id,
@@ -53,6 +54,18 @@ held AS (
            id
     FROM held
 )"""
+
+# `in_force`: the parts (text of JSON) that an operator wants instead of the card's price of the
+# model `{model}`, by the database's clock; no row, or null, where that is as the card says. One
+# step in an index, however many changes there are.
+PRICE_IN_FORCE = """
+LEFT JOIN LATERAL (
+    SELECT price::text FROM billing_pricechange
+    WHERE model = {model} AND starts_at <= now() AND cancelled_at IS NULL
+    ORDER BY starts_at DESC, id DESC
+    LIMIT 1
+) in_force ON true
+"""
 
 # Proves the ledger by itself, and against what it is about. Returns sentences: no row, ever.
 BOOKS = """
@@ -84,6 +97,11 @@ WHERE pending.kind <> 'pending'
    OR (pending.debit_id, pending.credit_id) <> (resolution.debit_id, resolution.credit_id)
    OR resolution.amount > pending.amount
    OR (resolution.kind = 'void' AND resolution.amount <> pending.amount)
+UNION ALL
+SELECT 'transfer ' || resolution.id || ' resolves a hold that is gone'
+FROM billing_transfer resolution LEFT JOIN billing_transfer pending
+  ON pending.id = resolution.pending_id
+WHERE resolution.pending_id IS NOT NULL AND pending.id IS NULL
 UNION ALL
 SELECT 'account ' || account.id || ' has spent more than it had'
 FROM billing_account account

@@ -46,7 +46,7 @@ def speak(
             sound = pause + sound if spoken else sound
             spoken += len(sound)
             contents.append(encoder.feed(sound))
-            emit(Sound(contents[-1], encoder.sample_rate, warnings))
+            emit(Sound(contents[-1], encoder.sample_rate, warnings, len(sentence)))
         emit(Progress(number / len(pieces)))
     if not spoken:
         raise InvalidRequest("There is nothing in this text to speak.", param="text")

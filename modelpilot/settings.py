@@ -6,6 +6,7 @@ named by `NAME_FILE` (Docker and systemd hand secrets over that way).
 
 import ipaddress
 import os
+import re
 import secrets
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -65,6 +66,20 @@ def rate(name: str, default: str) -> tuple[int, int]:
             f"{name} must look like 100/minute (or /second, /hour, /day), not {value!r}."
         )
     return int(count), periods[period]
+
+
+def hour_costs(name: str) -> dict[str, float]:
+    """`"cpu=0.05,NVIDIA H200=3.50"` as USD by device in small letters; "gpu" is any other GPU."""
+    costs = {}
+    for item in env_list(name):
+        device, _, amount = item.rpartition("=")
+        if not device.strip() or not re.fullmatch(r"\d{1,6}(\.\d+)?", amount.strip()):
+            raise ImproperlyConfigured(
+                f"{name} takes USD for an hour of each device, like cpu=0.05,NVIDIA H200=3.50; "
+                f"{item!r} is none."
+            )
+        costs[device.strip().lower()] = float(amount)
+    return costs
 
 
 def kept_secret(path: Path) -> str:
@@ -150,6 +165,8 @@ MAX_ATTEMPTS = 3
 # Jobs that an account may have queued and running at once.
 JOBS_PER_ACCOUNT = env_int("MODELPILOT_JOBS_PER_ACCOUNT", 10_000)
 IDLE_SECONDS = env_int("MODELPILOT_IDLE_SECONDS", 300)
+# What an hour of each device costs the operator, in USD: "cpu", a GPU's name, or "gpu".
+DEVICE_HOUR_COST = hour_costs("MODELPILOT_DEVICE_HOUR_COST")
 
 DATABASE_URL = env("DATABASE_URL")
 REDIS_URL = env("REDIS_URL")

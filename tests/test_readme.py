@@ -17,6 +17,6 @@ def test_the_table_of_models_is_the_catalogs() -> None:
 
 def test_every_setting_is_explained() -> None:
     settings = (ROOT / "modelpilot" / "settings.py").read_text()
-    names = set(re.findall(r"(?:env|env_int|env_list|rate)\(\"([A-Z_]+)\"", settings))
+    names = set(re.findall(r"(?:env|env_int|env_list|rate|hour_costs)\(\"([A-Z_]+)\"", settings))
     internal = {"MODELPILOT_ROLE"}
     assert {name for name in names - internal if f"`{name}`" not in README} == set()

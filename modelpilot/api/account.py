@@ -5,15 +5,16 @@ from typing import Any
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from ninja import Router
 
-from billing import ledger
+from billing import ledger, prices
 from billing.money import usd
 from modelpilot.accounts.keys import PREFIX, Principal
 from modelpilot.accounts.models import ApiKey
 from modelpilot.api.auth import PERMISSIONS, Key, principal_of
+from modelpilot.api.models import price_body
 from modelpilot.errors import ApiError
-from modelpilot.fleet.catalog import cards
+from modelpilot.fleet.catalog import cards, price_of
 from modelpilot.hop import hop
-from modelpilot.jobs import usage
+from modelpilot.jobs import budgets, usage
 from modelpilot.jobs.shown import timestamp
 
 router = Router(tags=["Account"])
@@ -58,6 +59,8 @@ def key_body(principal: Principal) -> dict[str, Any]:
             "requests_per_minute": key.requests_per_minute,
             "concurrency": key.concurrency,
         },
+        # The smallest of them holds; those with `key` null are the account's.
+        "budgets": list(map(budgets.body, budgets.applying(principal.user_id, key.id))),
         "spend": {"today": usd(today), "month": usd(month), "currency": "USD"},
         "created_at": timestamp(key.created_at),
         "expires_at": timestamp(key.expires_at),
@@ -69,9 +72,15 @@ def key_body(principal: Principal) -> dict[str, Any]:
 
 @router.get("/pricing", auth=Key(*PERMISSIONS, any_of=True), summary="List prices")
 async def list_prices(request: HttpRequest) -> HttpResponseBase:
-    """The price of every model in the catalog, in USD."""
+    """The price of every model in the catalog, in USD: for a request by itself, and by its `parts`
+    (tokens by the million, characters by the thousand)."""
+    changed = await hop(prices.in_force)
     data = [
-        {"id": card.id, "kind": card.kind, "unit": card.unit, "price": usd(card.price_micros)}
+        {
+            "id": card.id,
+            "kind": card.kind,
+            **price_body(price_of(card, changed.get(card.id))),
+        }
         for card in cards().cards.values()
     ]
     return JsonResponse({"object": "list", "data": data})

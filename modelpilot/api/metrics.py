@@ -167,7 +167,18 @@ def from_counters() -> list[Metric]:
     kept: dict[str, dict[tuple[str, ...], int]] = {}
     for (name, *labels), number in counters.read().items():
         kept.setdefault(name, {})[tuple(labels)] = number
-    return [family(metric, kept.get(metric.name, {})) for metric in counters.METRICS]
+    families = [family(metric, kept.get(metric.name, {})) for metric in counters.METRICS]
+    return [*families, margin(kept)]
+
+
+def margin(kept: dict[str, dict[tuple[str, ...], int]]) -> Metric:
+    """It may fall, so it is no counter; it begins where the two that it is of begin."""
+    answer = gauge("modelpilot_margin_usd", "Revenue without cost.", "model")
+    earned, spent = (kept.get(metric.name, {}) for metric in (counters.REVENUE, counters.COST))
+    for labels in sorted(earned.keys() | spent.keys()):
+        gain = earned.get(labels, 0) * counters.REVENUE.scale
+        answer.add_metric(labels, round(gain - spent.get(labels, 0) * counters.COST.scale, 9))
+    return answer
 
 
 def family(metric: counters.Metric, numbers: dict[tuple[str, ...], int]) -> Metric:

@@ -6,13 +6,14 @@ from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from ninja import Router
 
 from billing.money import usd
+from billing.pricing import Price
 from inference.catalog import Card
 from modelpilot.accounts.keys import Principal
 from modelpilot.api.auth import Key, principal_of
 from modelpilot.api.ordering import deployed
 from modelpilot.errors import ApiError
 from modelpilot.fleet import deployments
-from modelpilot.fleet.catalog import cards
+from modelpilot.fleet.catalog import cards, price_of
 from modelpilot.fleet.deployments import Serving
 from modelpilot.hop import hop
 
@@ -57,7 +58,12 @@ def model_body(card: Card, serving: Serving) -> dict[str, Any]:
         "modality": card.kind,
         "description": card.description,
         "status": serving.phase or "cold",
-        "pricing": {"unit": card.unit, "price": usd(card.price_micros), "currency": "USD"},
+        "pricing": {**price_body(price_of(card, serving.price)), "currency": "USD"},
         "parameters": card.model_dump(mode="json")["parameters"],
         "deployment_id": serving.id,
     }
+
+
+def price_body(price: Price) -> dict[str, Any]:
+    """What a request costs by itself, and by all parts: tokens are by the million."""
+    return {"unit": "request", "price": usd(price.request), "parts": price.parts()}

@@ -7,6 +7,8 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponseBase
 
+from billing import pricing
+from billing.pricing import Price
 from inference.catalog import Card
 from inference.types import Kind
 from modelpilot import durations
@@ -15,11 +17,13 @@ from modelpilot.api import bells, gate
 from modelpilot.api.auth import principal_of
 from modelpilot.errors import ApiError
 from modelpilot.fleet import deployments
-from modelpilot.fleet.catalog import cards
+from modelpilot.fleet.catalog import cards, price_of
 from modelpilot.fleet.deployments import Serving
 from modelpilot.hop import hop
+from modelpilot.jobs import measures, shown
 from modelpilot.jobs.follow import TICK, Subscription, reader
 from modelpilot.jobs.ids import new_id
+from modelpilot.jobs.models import Job
 from modelpilot.jobs.submit import Order, submit
 
 USES = {
@@ -27,18 +31,31 @@ USES = {
     Kind.AUDIO: "speech generation",
     Kind.IMAGE: "image generation",
     Kind.VIDEO: "video generation",
+    Kind.EMBEDDING: "embeddings",
+    Kind.TRANSCRIPTION: "transcriptions",
 }
-ARTICLES = {Kind.TEXT: "a", Kind.AUDIO: "an", Kind.IMAGE: "an", Kind.VIDEO: "a"}
+ARTICLES = {
+    Kind.TEXT: "a",
+    Kind.AUDIO: "an",
+    Kind.IMAGE: "an",
+    Kind.VIDEO: "a",
+    Kind.EMBEDDING: "an",
+    Kind.TRANSCRIPTION: "a",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A recorded job and its events; `earlier` if the idempotency key had made it before."""
+    """A recorded job and its events; `earlier` if the idempotency key had made it before.
+
+    `price` is the most that it can cost, in micro-dollars.
+    """
 
     id: uuid.UUID
     subscription: Subscription
     card: Card
     serving: Serving
+    price: int
     earlier: bool
 
     def marked(self, response: HttpResponseBase) -> HttpResponseBase:
@@ -78,8 +95,9 @@ async def place(
     subscription = reader().subscribe(job, watched=watched)
     idempotency_key = idempotency_key_of(request)
 
-    def accept() -> tuple[Card, Serving, uuid.UUID]:
+    def accept() -> tuple[Card, Serving, uuid.UUID, int]:
         card, serving = deployed(found, model, kind)
+        tariff = price_of(card, serving.price)
         order = Order(
             id=job,
             owner=principal.user_id,
@@ -92,33 +110,41 @@ async def place(
             model=serving.model,
             deployment=serving.id,
             request=body,
-            price=price(card, body),
+            price=most(tariff, card, body),
+            tariff=tariff.as_json(),
             max_cost=max_cost,
             deadline_s=card.deadline_s,
             cancel_after_s=cancel_after_s,
             stream=stream,
             watched=watched,
+            uploads=any(body.get(name) for name in shown.ATTACHMENTS),
             webhook=webhook,
             idempotency_key=idempotency_key,
             body_digest=(digest or hashlib.sha256(request.body).digest())
             if idempotency_key
             else None,
         )
-        return card, serving, submit(order)
+        accepted = submit(order)
+        return card, serving, accepted, order.price if accepted == job else price_of_job(accepted)
 
-    card, serving, accepted = await hop(accept)
+    card, serving, accepted, price = await hop(accept)
     if accepted == job:
         bells.ring(card.id, serving.pods)
     else:
         # It may be over, and its events forgotten: look at the row first.
         subscription = reader().subscribe(accepted)
         subscription.push(TICK)
-    return Placed(accepted, subscription, card, serving, earlier=accepted != job)
+    return Placed(accepted, subscription, card, serving, price, earlier=accepted != job)
 
 
-def price(card: Card, request: dict[str, Any]) -> int:
+def most(price: Price, card: Card, request: dict[str, Any]) -> int:
     """The most that a request can cost, in micro-dollars: what is quoted, and what is held."""
-    return card.price_micros * int(request.get("n", 1))
+    return pricing.cost(price, measures.at_most(card, request))
+
+
+def price_of_job(job: uuid.UUID) -> int:
+    price: int = Job.objects.values_list("price", flat=True).get(id=job)
+    return price
 
 
 def find_card(principal: Principal, model: str, kind: Kind) -> Card | None:

@@ -19,7 +19,7 @@ from modelpilot.api.voices import check_voice
 from modelpilot.hop import hop
 from modelpilot.jobs import shown, storage
 from modelpilot.jobs.models import Job
-from modelpilot.jobs.stream import Event
+from modelpilot.jobs.parts import Event
 
 log = logging.getLogger(__name__)
 
@@ -67,9 +67,8 @@ def begun(placed: Placed, first: Event, media_type: str) -> HttpResponseBase:
     response = StreamingHttpResponse(sound(placed, first), content_type=media_type)
     response.headers["Cache-Control"] = "no-cache"
     response.headers["X-Accel-Buffering"] = "no"
-    # Flat, so it is known before the end. What fails after all is not charged.
-    cost = placed.card.price_micros
-    particulars(response, placed.id, cost, first["sample_rate"], first["warnings"])
+    # Known before the end: by the request, and by the text. What fails after all is not charged.
+    particulars(response, placed.id, placed.price, first["sample_rate"], first["warnings"])
     return response
 
 

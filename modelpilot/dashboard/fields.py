@@ -158,6 +158,11 @@ FORMAT = Field(
     groups=[Group("", [Choice("png", "PNG"), Choice("jpeg", "JPEG"), Choice("webp", "WebP")])],
 )
 
+EFFORTS = [
+    Choice("", "As the model does"),
+    *(Choice(effort, effort.capitalize()) for effort in ("none", "low", "medium", "high")),
+]
+
 
 def text_fields(card: Card) -> list[Field]:
     penalty = "Above 0 avoids words that were said"
@@ -172,6 +177,14 @@ def text_fields(card: Card) -> list[Field]:
             placeholder=f"up to {card.context}",
         ),
         SEED,
+        Field(
+            "reasoning_effort",
+            "Thinking",
+            "choice",
+            default="",
+            groups=[Group("", EFFORTS)],
+            help="For models that think before they answer.",
+        ),
         Field("stop", "Stop at", "line", help="The answer ends before this text."),
         Field("presence_penalty", "Presence penalty", "number", 0, -2, 2, 0.1, f"{penalty}."),
         Field(

@@ -1,6 +1,6 @@
 from django.urls import include, path
 
-from modelpilot.dashboard import billing, front, overview, playground, setup
+from modelpilot.dashboard import billing, front, overview, playground, setup, statement
 
 urlpatterns = [
     path("", front.front, name="front"),
@@ -10,4 +10,5 @@ urlpatterns = [
     path("dashboard/playground/", playground.playground, name="playground"),
     path("dashboard/playground/<str:name>/", playground.model, name="playground-model"),
     path("dashboard/billing/success", billing.success, name="billing-success"),
+    path("dashboard/billing/statement/<str:token>", statement.statement, name="statement"),
 ]

@@ -50,6 +50,8 @@ class Deployment(models.Model):
     failures = models.IntegerField(default=0)
     error = models.TextField(default="")
     retry_at = models.DateTimeField(null=True)
+    # The engine that the operator chose; empty: what fits the hardware best.
+    engine = models.CharField(max_length=100, default="", blank=True)
     # When a pod of it was last told to go: who has just been served waits from then on.
     left_at = models.DateTimeField(null=True)
 
@@ -75,12 +77,16 @@ class Pod(models.Model):
     phase = models.CharField(max_length=20, choices=Phase.choices, default=Phase.STARTING)
     # 0..1 of the download, while there is one.
     progress = models.FloatField(null=True)
+    # Of the ways to run its model, the one that was chosen when it started.
+    engine = models.CharField(max_length=100, default="")
     # What its card reckons with, on its device; and what it has in the machine's memory.
     memory_mb = models.IntegerField()
     resident_mb = models.IntegerField(default=0)
     slots = models.IntegerField(default=0)
     busy = models.IntegerField(default=0)
     created_at = models.DateTimeField(db_default=Now())
+    # Up to when its time is in PodTime.
+    counted_at = models.DateTimeField(db_default=Now())
     ready_at = models.DateTimeField(null=True)
     heartbeat_at = models.DateTimeField(db_default=Now())
     # When it last had something to do.
@@ -94,3 +100,29 @@ class Pod(models.Model):
         """From its start to its loaded model, downloads included."""
         assert self.ready_at is not None
         return (self.ready_at - self.created_at).total_seconds()
+
+
+class PodTime(models.Model):
+    """How long pods of one model sat on one kind of device on one day (UTC), and what that cost.
+
+    Counted up by the nodes (see fleet.economics), as the pods' own rows go with them. The names
+    outlive both.
+    """
+
+    day = models.DateField()
+    model = models.CharField(max_length=100)
+    # "CPU", or what a GPU is called.
+    device = models.CharField(max_length=100)
+    seconds = models.FloatField()
+    # Micro-dollars, at the operator's price of that time. No money that moves, so no integer.
+    cost = models.FloatField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["day", "model", "device"], name="one_pod_time_per_day_model_and_device"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model} on {self.device} on {self.day}"

@@ -14,7 +14,7 @@ from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from modelpilot.fleet import deployments, facts, machine
+from modelpilot.fleet import deployments, economics, facts, machine
 from modelpilot.fleet.catalog import cards
 from modelpilot.fleet.facts import SILENCE_S
 from modelpilot.fleet.models import Deployment, Node, Pod
@@ -27,6 +27,8 @@ from modelpilot.jobs.models import Job
 log = logging.getLogger(__name__)
 
 LOOK_S = 0.5
+# How often the pods' time is added to what their models cost.
+COUNT_S = 15.0
 # How long a pod may take to drain before it is killed, when this node itself stops. One that
 # makes way for others may finish what it runs, and has this long beyond its card's deadline.
 GRACE_S = 30.0
@@ -38,6 +40,7 @@ class NodeRunner:
         self.children: dict[uuid.UUID, Child] = {}
         # Pods that were told to stop, and when to stop asking nicely.
         self.kill_at: dict[uuid.UUID, float] = {}
+        self.counted_at = time.monotonic()
         self.stopping = threading.Event()
 
     def run(self) -> None:
@@ -64,18 +67,26 @@ class NodeRunner:
         )
         self.kill_overdue()
         self.forget_strangers()
+        if time.monotonic() - self.counted_at > COUNT_S:
+            economics.count(self.name)
+            self.counted_at = time.monotonic()
         self.refuse_hopeless()
         for action in plan(*facts.gather().args):
             if isinstance(action, Stop) and action.pod in self.children:
                 self.stop(action.pod, action.reason)
             elif isinstance(action, Start) and action.node == self.name:
-                self.start(action.deployment, action.device)
+                self.start(action)
 
-    def start(self, deployment_id: str, device: str) -> None:
-        deployment = Deployment.objects.get(id=deployment_id)
-        card = cards().cards[deployment.model]
+    def start(self, start: Start) -> None:
+        deployment = Deployment.objects.get(id=start.deployment)
+        device = start.device
+        card = cards().cards[deployment.model].way(start.engine, machine.kind(device))
         pod = Pod.objects.create(
-            deployment=deployment, node_id=self.name, device=device, memory_mb=card.memory_mb
+            deployment=deployment,
+            node_id=self.name,
+            device=device,
+            engine=card.engine,
+            memory_mb=card.memory_mb,
         )
         log.info("Starting pod %s for %s on %s.", pod.id, deployment.model, device)
         child = Child(
@@ -109,7 +120,7 @@ class NodeRunner:
             if pod is not None and loading and status != LOAD_FAILED:
                 error = f"Its process died while loading (exit status {status})."
                 deployments.record_failure(pod.deployment_id, error, retryable=True)
-            Pod.objects.filter(id=pod_id).delete()
+            economics.count(self.name, [pod_id])
             rescue.release_pod(pod_id)
             del self.children[pod_id]
             self.kill_at.pop(pod_id, None)
@@ -131,7 +142,7 @@ class NodeRunner:
         """Rows of pods that nobody keeps: their node died, and so did they."""
         silent = timezone.now() - timedelta(seconds=SILENCE_S)
         for pod in Pod.objects.filter(heartbeat_at__lt=silent).exclude(id__in=list(self.children)):
-            pod.delete()
+            economics.count(pod.node_id, [pod.id], seen=False)
             rescue.release_pod(pod.id)
 
     def refuse_hopeless(self) -> None:
@@ -154,7 +165,8 @@ class NodeRunner:
             except (DatabaseError, InterfaceError):
                 connection.close()
                 self.abandon_ended()
-        Pod.objects.filter(node_id=self.name).delete()
+        strangers = Pod.objects.filter(node_id=self.name).values_list("id", flat=True)
+        economics.count(self.name, list(strangers), seen=False)
 
     def abandon_ended(self) -> None:
         """Without a database the rows stay; only see to it that the processes end."""

@@ -30,7 +30,7 @@ from inference.catalog import Card
 from inference.errors import InferenceError
 from inference.types import Engine
 from modelpilot.celery import app
-from modelpilot.fleet import deployments, machine
+from modelpilot.fleet import deployments, economics, machine
 from modelpilot.fleet.models import Pod as PodRow
 from modelpilot.fleet.run import Run
 from modelpilot.jobs import counters, doorbell, lease, rescue, valkey
@@ -56,7 +56,8 @@ class Pod:
         self.id = pod_id
         self.card = card
         self.row = PodRow.objects.filter(id=pod_id)
-        self.deployment = self.row.get().deployment_id
+        row = self.row.get()
+        self.deployment, self.node = row.deployment_id, row.node_id
         self.publisher = Publisher(valkey.client())
         self.lock = threading.Lock()
         self.runs: dict[uuid.UUID, Run] = {}
@@ -310,7 +311,7 @@ class Pod:
             self.record()
             # The node does this once our memory is free, unless it has died.
             if os.getppid() != self.parent:
-                self.row.delete()
+                economics.count(self.node, [self.id])
                 rescue.release_pod(self.id)
 
     def told_by_row(self) -> bool:

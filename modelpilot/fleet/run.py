@@ -3,8 +3,11 @@
 import logging
 import math
 import time
+from dataclasses import replace
 from typing import Any
 
+from billing import pricing
+from billing.pricing import Measures, Price
 from inference.errors import Cancelled, InferenceError
 from inference.types import (
     Delta,
@@ -13,12 +16,13 @@ from inference.types import (
     Kind,
     Preview,
     Progress,
+    Read,
     Result,
     Sound,
     request_from,
 )
 from modelpilot import logs
-from modelpilot.jobs import lease, storage
+from modelpilot.jobs import lease, measures, storage
 from modelpilot.jobs.cancel import CANCEL_AFTER_PASSED, CANCELLED
 from modelpilot.jobs.lease import Claim
 from modelpilot.jobs.models import Job
@@ -47,6 +51,10 @@ class Run:
         self.started = time.monotonic()
         # Whether the client has got something that it pays for.
         self.delivered = False
+        # What was read and said so far: all that a stopped job pays for, where it pays by that.
+        self.tokens_in = self.tokens_cached = 0
+        self.tokens_out = self.tokens_reasoning = 0
+        self.characters = 0
         # Whether the row says that the client may have got a part of the answer.
         self.begun = claim.stream
         self.stopped: str | None = None
@@ -70,13 +78,19 @@ class Run:
     def emit(self, event: Event) -> None:
         self.check()
         match event:
-            case Delta(text=text, index=index):
-                if text:
+            case Delta():
+                self.tokens_out += event.tokens
+                if event.part == "reasoning":
+                    self.tokens_reasoning += event.tokens
+                if event.text or event.call or event.logprobs:
                     self.delivered = True
-                    self.channel.delta(index, text)
-            case Sound(content=content):
+                    self.channel.delta(event)
+            case Read(tokens=tokens, cached=cached):
+                self.tokens_in, self.tokens_cached = tokens, cached
+            case Sound(content=content, characters=characters):
                 if content:
                     self.sound(event)
+                    self.characters += characters
                     self.delivered = True
             case Progress(fraction=fraction):
                 self.channel.progress(fraction)
@@ -123,7 +137,8 @@ class Run:
             self.fail(NOT_STORED)
             return
         data = {**result.data, "warnings": result.warnings}
-        self.finish(Job.State.SUCCEEDED, charge=self.claim.price, result=data, outputs=outputs)
+        charge = self.cost(measures.of_result(self.claim.kind, self.claim.request, result.data))
+        self.finish(Job.State.SUCCEEDED, charge=charge, result=data, outputs=outputs)
         self.succeeded = True
 
     def explained(self, error: InferenceError) -> dict[str, Any]:
@@ -143,10 +158,9 @@ class Run:
 
     def conclude_stopped(self) -> None:
         if self.stopped in ("cancelled", "cancel-after"):
-            # A flat price is due in full once something was delivered.
             self.finish(
                 Job.State.CANCELLED,
-                charge=self.claim.price if self.delivered else 0,
+                charge=self.cost(self.so_far()) if self.delivered else 0,
                 result=self.partial_result(),
                 error=CANCELLED if self.stopped == "cancelled" else CANCEL_AFTER_PASSED,
             )
@@ -155,11 +169,30 @@ class Run:
         # "lost" and "draining": the job is, or will be, somebody else's.
 
     def partial_result(self) -> dict[str, Any] | None:
-        choices = [
-            {"index": index, "text": self.channel.text(index), "finish_reason": "cancelled"}
-            for index in sorted(self.channel.texts)
-        ]
-        return {"choices": choices} if choices else None
+        """What the client got of an answer that was cancelled."""
+        choices = self.channel.choices("cancelled")
+        return {"choices": choices, "usage": self.usage()} if choices else None
+
+    def usage(self) -> dict[str, Any]:
+        """What was read and said so far, as engines tell it of a whole answer."""
+        return {
+            "prompt_tokens": self.tokens_in,
+            "completion_tokens": self.tokens_out,
+            "total_tokens": self.tokens_in + self.tokens_out,
+            "prompt_tokens_details": {"cached_tokens": self.tokens_cached},
+            "completion_tokens_details": {"reasoning_tokens": self.tokens_reasoning},
+        }
+
+    def so_far(self) -> Measures:
+        """A flat price is due in full once something was delivered, others by what was."""
+        done = measures.of_result(self.claim.kind, self.claim.request, {"usage": self.usage()})
+        return replace(done, characters=min(done.characters, self.characters))
+
+    def cost(self, measured: Measures) -> int:
+        """Micro-dollars, at the price at which the job was accepted."""
+        if self.claim.tariff is None:
+            return self.claim.price
+        return pricing.cost(Price.from_json(self.claim.tariff), measured)
 
     def finish(self, state: Job.State, **fields: Any) -> None:
         if lease.finish(self.claim, state, **fields):

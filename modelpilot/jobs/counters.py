@@ -63,6 +63,12 @@ COLD_START = Metric(
 )
 TOKENS = Metric("modelpilot_tokens", "Tokens of jobs that ended.", ("model", "direction"))
 REVENUE = Metric("modelpilot_revenue_usd", "What ended jobs were charged.", ("model",), scale=1e-6)
+COST = Metric(
+    "modelpilot_cost_usd",
+    "Pods' time at the operator's price of their devices' hours.",
+    ("model",),
+    scale=1e-9,
+)
 METRICS = (
     REQUESTS,
     JOBS,
@@ -73,6 +79,7 @@ METRICS = (
     COLD_START,
     TOKENS,
     REVENUE,
+    COST,
 )
 
 pending: Counter[str] = Counter()

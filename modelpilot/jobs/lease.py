@@ -26,7 +26,8 @@ log = logging.getLogger(__name__)
 class Claim:
     """One job in one attempt, as its pod holds it.
 
-    `remaining_s` is the time to its deadline, `cancel_in_s` that to its `Cancel-After`.
+    `remaining_s` is the time to its deadline, `cancel_in_s` that to its `Cancel-After`. It holds
+    `price`, and is settled by `tariff` (None: by `price`, flat).
     """
 
     id: uuid.UUID
@@ -41,6 +42,7 @@ class Claim:
     remaining_s: float
     owner: int
     cancel_in_s: float | None = None
+    tariff: dict[str, int] | None = None
 
 
 def claim(model: str, pod: uuid.UUID, limit: int) -> list[Claim]:
@@ -69,6 +71,7 @@ def claim(model: str, pod: uuid.UUID, limit: int) -> list[Claim]:
             remaining_s=float(row[9]),
             owner=row[10],
             cancel_in_s=None if row[12] is None else float(row[12]),
+            tariff=from_json(row[13]),
         )
         for row in rows
     ]

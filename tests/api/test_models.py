@@ -10,7 +10,12 @@ def test_models_are_listed_with_prices(alice: Caller) -> None:
         models = {model.id: model.to_dict() for model in client.models.list()}
     assert {"smollm2-135m", "kokoro", "piper-joe", "echo"} <= models.keys()
     assert models["kokoro"]["modality"] == "audio"
-    assert models["kokoro"]["pricing"] == {"unit": "request", "price": 0.002, "currency": "USD"}
+    assert models["kokoro"]["pricing"] == {
+        "unit": "request",
+        "price": 0.002,
+        "parts": {"request": 0.002},
+        "currency": "USD",
+    }
     assert models["smollm2-135m"]["parameters"]["temperature"]["max"] == 2  # type: ignore[index]
     assert models["smollm2-135m"]["status"]
     assert "flux-dev" not in models

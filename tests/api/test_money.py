@@ -79,6 +79,7 @@ def test_prices_are_listed(alice: Caller) -> None:
         "kind": "audio",
         "unit": "request",
         "price": 0.002,
+        "parts": {"request": 0.002},
     }
     original = {
         "flux-schnell": 0.008,

@@ -117,6 +117,21 @@ def test_stop_stops_and_keeps_what_was_said(paula: Page) -> None:
     expect(paula.get_by_role("button", name="Send")).to_be_visible()
 
 
+def test_thoughts_and_code_are_told_apart(paula: Page) -> None:
+    paula.goto(f"{PAGES}echo/")
+    paula.get_by_label("Longest answer").fill("8")
+    message = paula.get_by_label("Message", exact=True)
+    message.fill("<think>plan it</think> run `<img src=x>` now")
+    message.press("Control+Enter")
+    has_settled(paula)
+
+    thoughts = paula.locator(".turn.assistant .thoughts")
+    expect(thoughts.locator("p")).to_be_hidden()
+    thoughts.locator("summary").click()
+    expect(thoughts).to_contain_text("plan it")
+    expect(paula.locator(".said code").first).to_have_text("<img src=x>")
+
+
 def test_a_picture_has_its_size_and_its_price(paula: Page, account: tuple[Any, str]) -> None:
     paula.goto(f"{PAGES}emoji-64/")
     one = quoted(paula)

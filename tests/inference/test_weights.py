@@ -23,7 +23,8 @@ JOINED = "package:half_a/part.bin + half_b/part.bin"
 def card(*sources: str, **fields: Any) -> Card:
     return Card(
         id="tiny", kind=Kind.TEXT, engine="echo", name="Tiny", licence="none", memory_mb=1,
-        price=Decimal(0), context=10, files={"model": Source(sources=list(sources), **fields)},
+        price={"request": Decimal(0)}, context=10,
+        files={"model": Source(sources=list(sources), **fields)},
     )  # fmt: skip
 
 
