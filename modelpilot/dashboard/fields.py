@@ -9,8 +9,8 @@ from typing import Literal
 
 from django.conf import settings
 
-from inference import voices
 from inference.catalog import Card, Range
+from inference.sound import voices
 from inference.types import Kind
 
 Type = Literal["number", "text", "line", "choice", "picture", "seed"]
