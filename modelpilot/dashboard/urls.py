@@ -1,14 +1,28 @@
 from django.urls import include, path
 
-from modelpilot.dashboard import billing, front, overview, playground, setup, statement
+from modelpilot.dashboard import (
+    billing,
+    entrance,
+    front,
+    overview,
+    playground,
+    settings,
+    setup,
+    statement,
+)
 
 urlpatterns = [
     path("", front.front, name="front"),
     path("setup/<str:token>", setup.setup, name="setup"),
+    path("accounts/invitation/<str:token>", entrance.invitation, name="invitation"),
+    path("accounts/waiting/", entrance.waiting, name="account_waiting"),
     path("accounts/", include("allauth.urls")),
     path("dashboard/", overview.overview, name="overview"),
     path("dashboard/playground/", playground.playground, name="playground"),
     path("dashboard/playground/<str:name>/", playground.model, name="playground-model"),
+    path("dashboard/settings/", settings.settings, name="settings"),
+    path("dashboard/settings/export", settings.export_account, name="settings-export"),
+    path("dashboard/settings/delete", settings.delete_account, name="settings-delete"),
     path("dashboard/billing/success", billing.success, name="billing-success"),
     path("dashboard/billing/statement/<str:token>", statement.statement, name="statement"),
 ]
