@@ -67,7 +67,6 @@ def billing(request: HttpRequest) -> HttpResponse:
     moves, more_moves = moves_of(owner, request.GET.get("before"))
     caps = caps_of(owner)
     context = {
-        "balance": ledger.balance(owner),
         "spent": usage.spend(owner)[1],
         "freezes": ledger.freezes(owner),
         "payments": payments.configured(),

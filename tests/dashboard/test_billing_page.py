@@ -124,8 +124,6 @@ def test_it_asks_little(signed_in: SignedIn, alice: User, purchases: int) -> Non
     for _ in range(purchases):
         bought(alice)
     client = signed_in(alice)
-    with CaptureQueriesContext(
-        connection,
-    ) as asked:
+    with CaptureQueriesContext(connection) as asked:
         client.get(PAGE)
-    assert len(asked) <= 13, [query["sql"] for query in asked]
+    assert len(asked) <= 12, [query["sql"] for query in asked]
