@@ -55,6 +55,7 @@ class Entry:
 # Overview, Playground, Jobs, Keys, Usage, Billing, Deployments, Webhooks, Settings: in this order.
 ENTRIES = [
     Entry("Overview", "overview", "home"),
+    Entry("Deployments", "deployments", "cube", deployers=True),
 ]
 # The public pages, above the front page: Models, Pricing, Docs.
 PUBLIC_ENTRIES: list[Entry] = []

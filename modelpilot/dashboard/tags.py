@@ -40,3 +40,27 @@ def moment(time: datetime | None) -> SafeString | str:
     return format_html(
         '<time datetime="{}">{}</time>', f"{time:%Y-%m-%dT%H:%M:%SZ}", f"{time:%Y-%m-%d %H:%M} UTC"
     )
+
+
+@register.filter
+def megabytes(memory: int) -> str:
+    """An amount of memory in MB as people say it."""
+    return f"{memory} MB" if memory < 1000 else f"{memory / 1000:.1f} GB"
+
+
+@register.filter
+def lasting(seconds: float) -> str:
+    """A duration in seconds, as short as it can be said."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    return f"{minutes // 60} h" if minutes % 60 == 0 else f"{minutes // 60} h {minutes % 60} min"
+
+
+@register.filter
+def percent(share: float) -> str:
+    return f"{share:.0%}"

@@ -1,11 +1,13 @@
 from django.urls import include, path
 
-from modelpilot.dashboard import billing, front, overview, setup
+from modelpilot.dashboard import billing, deployments, front, overview, setup
 
 urlpatterns = [
     path("", front.front, name="front"),
     path("setup/<str:token>", setup.setup, name="setup"),
     path("accounts/", include("allauth.urls")),
     path("dashboard/", overview.overview, name="overview"),
+    path("dashboard/deployments/", deployments.deployments, name="deployments"),
+    path("dashboard/deployments/live", deployments.live, name="deployments-live"),
     path("dashboard/billing/success", billing.success, name="billing-success"),
 ]

@@ -14,7 +14,7 @@ from django.conf import settings
 
 from modelpilot.fleet import eta, facts
 from modelpilot.fleet.facts import Facts
-from modelpilot.fleet.models import Deployment, Pod
+from modelpilot.fleet.models import Deployment, Node, Pod
 
 PHASES = [Pod.Phase.READY, Pod.Phase.LOADING, Pod.Phase.DOWNLOADING, Pod.Phase.STARTING]
 
@@ -76,25 +76,23 @@ class DeviceView:
 
 def all_deployments() -> list[DeploymentView]:
     found = list(Deployment.objects.order_by("model"))
-    return views(found) if found else []
+    return views(found, facts.gather()) if found else []
 
 
 def one(deployment: Deployment) -> DeploymentView:
-    return views([deployment])[0]
+    return views([deployment], facts.gather())[0]
 
 
-def views(deployments: Sequence[Deployment]) -> list[DeploymentView]:
-    now, queues = facts.gather(), facts.queues_now()
-    rows = list(Pod.objects.order_by("created_at"))
+def views(deployments: Sequence[Deployment], now: Facts) -> list[DeploymentView]:
     running = {pod.id: pod.busy for pod in now.pods}
     return [
         view(
             deployment,
             now,
-            queues.get(deployment.model, facts.Queue()),
+            now.queues.get(deployment.model, facts.Queue()),
             [
                 pod_view(row, running.get(row.id, 0), now.now)
-                for row in rows
+                for row in now.rows
                 if row.deployment_id == deployment.id
             ],
         )
@@ -160,9 +158,12 @@ def spread(runs: list[float]) -> tuple[float | None, float | None]:
 
 def all_devices() -> list[DeviceView]:
     """Those of nodes that are alive."""
-    pods = list(Pod.objects.order_by("created_at"))
+    return devices(facts.alive_nodes(), list(Pod.objects.order_by("created_at")))
+
+
+def devices(nodes: Sequence[Node], pods: Sequence[Pod]) -> list[DeviceView]:
     views = []
-    for node, device in facts.found_devices(facts.alive_nodes()):
+    for node, device in facts.found_devices(nodes):
         here = [pod for pod in pods if (pod.node_id, pod.device) == (node, device.id)]
         views.append(
             DeviceView(
