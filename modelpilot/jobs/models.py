@@ -108,6 +108,12 @@ class Job(models.Model):
                 condition=models.Q(state="running"),
             ),
             models.Index(fields=["owner", "id"], name="jobs_by_owner"),
+            # What operators look for among a million that succeeded.
+            models.Index(
+                fields=["id"],
+                name="jobs_unsuccessful",
+                condition=models.Q(state__in=["failed", "cancelled"]),
+            ),
             # What an account and a key have under way: counted by every submit.
             models.Index(
                 fields=["owner", "key"],
@@ -256,6 +262,13 @@ class WebhookDelivery(models.Model):
                 condition=models.Q(state="pending"),
             ),
             models.Index(fields=["owner", "created_at"], name="webhooks_by_owner"),
+            # For operators: all accounts', newest first; and those that were given up.
+            models.Index(fields=["created_at", "id"], name="webhooks_by_age"),
+            models.Index(
+                fields=["created_at", "id"],
+                name="webhooks_failed",
+                condition=models.Q(state="failed"),
+            ),
         ]
 
     def __str__(self) -> str:
