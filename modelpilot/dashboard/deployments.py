@@ -23,7 +23,7 @@ COLOURS = 5
 WEIGHTS = {
     Weights.NONE: "Needs none",
     Weights.HERE: "On this machine",
-    Weights.HUB: "Downloaded with the first job",
+    Weights.HUB: "Downloadable from the hub",
     Weights.MISSING: "Not here",
 }
 COMING = {Pod.Phase.STARTING, Pod.Phase.DOWNLOADING, Pod.Phase.LOADING}

@@ -32,6 +32,12 @@ def dollars(micros: int | None) -> str:
 
 
 @register.filter
+def cents(micros: int) -> str:
+    """Micro-dollars, rounded to cents: for sums that are estimates anyway."""
+    return dollars(round(micros, -4))
+
+
+@register.filter
 def moment(time: datetime | None) -> SafeString | str:
     """A time: UTC as it is sent, the reader's own once site.js has seen it."""
     if time is None:

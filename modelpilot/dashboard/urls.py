@@ -1,10 +1,12 @@
 from django.urls import include, path
 
 from modelpilot.dashboard import billing, deployments, front, overview, setup
+from modelpilot.dashboard.admin.site import site
 
 urlpatterns = [
     path("", front.front, name="front"),
     path("setup/<str:token>", setup.setup, name="setup"),
+    path("admin/", site.urls),
     path("accounts/", include("allauth.urls")),
     path("dashboard/", overview.overview, name="overview"),
     path("dashboard/deployments/", deployments.deployments, name="deployments"),

@@ -1,0 +1,216 @@
+"""Accounts and their keys, and what was changed by whom."""
+
+from typing import Any
+
+from django import forms
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery
+from django.http import HttpRequest
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
+
+from billing import ledger
+from billing.models import Account, Freeze, Purchase, Transfer
+from modelpilot.accounts import audit, credit, keys
+from modelpilot.accounts.models import ApiKey, AuditEntry, User
+from modelpilot.dashboard.admin.asking import (
+    DANGER,
+    PRIMARY,
+    Acting,
+    Asked,
+    Refused,
+    WithReason,
+    amount,
+    asks,
+    micro_dollars,
+)
+from modelpilot.dashboard.admin.listing import Listing, link_to, list_of, shown
+from modelpilot.dashboard.tags import dollars
+from modelpilot.jobs import usage
+from modelpilot.jobs.models import Job
+
+ROLES = ("is_active", "is_staff", "can_deploy")
+
+
+class Grant(WithReason):
+    usd = amount("USD")
+    field_order = ("usd", "reason")
+
+
+class UserAdmin(Acting, Listing):
+    list_display = (
+        "email",
+        "available",
+        "is_active",
+        "is_staff",
+        "can_deploy",
+        "frozen",
+        "created_at",
+    )
+    list_filter = ("is_active", "is_staff", "can_deploy")
+    searched_by = "The beginning of an e-mail address, or an account's number"
+    changeable = ROLES
+    fieldsets = (
+        (None, {"fields": ("email", "created_at", "last_login", *ROLES)}),
+        ("Money", {"fields": ("balance", "spent", "freezes", "money")}),
+        ("More of this account", {"fields": ("more",)}),
+    )
+    readonly_fields = (
+        "email",
+        "created_at",
+        "last_login",
+        "balance",
+        "spent",
+        "freezes",
+        "money",
+        "more",
+    )
+    actions_detail = ("grant_credit", "freeze", "unfreeze")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        account = Account.objects.filter(owner=OuterRef("id"), code=Account.Code.USER)
+        free = F("credits_posted") - F("debits_posted") - F("debits_pending")
+        return (
+            super()
+            .get_queryset(request)
+            .annotate(
+                free=Subquery(account.annotate(free=free).values("free")),
+                is_frozen=Subquery(account.values("frozen")),
+            )
+        )
+
+    def search(self, rows: QuerySet[User], text: str) -> QuerySet[User]:
+        named = Q(email__startswith=text.lower())
+        return rows.filter(named | Q(id=int(text)) if text.isdecimal() else named)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
+        """Nobody shuts themselves out."""
+        own = ("is_active", "is_staff") if obj is not None and obj == request.user else ()
+        return (*self.readonly_fields, *own)
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: Any) -> None:
+        changed = {name: form.cleaned_data[name] for name in form.changed_data}
+        if changed:
+            obj.is_superuser = obj.is_staff
+            obj.save(update_fields=[*changed, "is_superuser"])
+            audit.record("account.role", obj, **changed)
+
+    @shown("Available")
+    def available(self, user: Any) -> str:
+        return dollars(user.free)
+
+    @shown("Frozen", boolean=True)
+    def frozen(self, user: Any) -> bool:
+        return bool(user.is_frozen)
+
+    @shown("Balance")
+    def balance(self, user: User) -> str:
+        now = ledger.balance(user.id)
+        debt = f", {dollars(now.debt)} owed" if now.debt else ""
+        return f"{dollars(now.available)} available, {dollars(now.held)} held by jobs{debt}"
+
+    @shown("Spent")
+    def spent(self, user: User) -> str:
+        today, month = usage.spend(user.id)
+        return f"{dollars(today)} today, {dollars(month)} this month (UTC)"
+
+    @shown("Frozen because")
+    def freezes(self, user: User) -> SafeString | str:
+        found = Freeze.objects.filter(owner=user, lifted_at=None).order_by("id")
+        rows = ((f"{each.created_at:%Y-%m-%d %H:%M}", each.reason, each.cause) for each in found)
+        return format_html_join("", "<div>{} {} ({})</div>", rows) or "Not frozen"
+
+    @shown("Books")
+    def money(self, user: User) -> SafeString | str:
+        account = Account.objects.filter(owner=user, code=Account.Code.USER).first()
+        links = [list_of(Purchase, "Purchases", q=user.email)]
+        if account is not None:
+            links.append(list_of(Transfer, "Transfers", account=account.id))
+        return format_html_join(" · ", "{}", ((link,) for link in links))
+
+    @shown("Made by it")
+    def more(self, user: User) -> SafeString:
+        links = (list_of(Job, "Jobs", q=user.email), list_of(ApiKey, "Keys", q=user.email))
+        return format_html_join(" · ", "{}", ((link,) for link in links))
+
+    @asks(
+        "Grant credit",
+        "Adds to the balance, and is in the ledger as a grant.",
+        Grant,
+        icon="add_card",
+        variant=PRIMARY,
+    )
+    def grant_credit(self, user: User, form: forms.Form) -> str:
+        granted = micro_dollars(form)
+        assert granted is not None
+        credit.grant(user, granted, reason=form.cleaned_data["reason"])
+        return f"{user.email} was given {dollars(granted)}."
+
+    @asks(
+        "Freeze",
+        "The account can start nothing until it is unfrozen; what runs goes on.",
+        WithReason,
+        icon="ac_unit",
+        variant=DANGER,
+    )
+    def freeze(self, user: User, form: forms.Form) -> str:
+        credit.freeze(user, reason=form.cleaned_data["reason"])
+        return f"{user.email} is frozen."
+
+    @asks("Unfreeze", "Lifts every freeze, also those of disputes.", icon="lock_open")
+    def unfreeze(self, user: User, form: forms.Form) -> str:
+        lifted = credit.unfreeze(user)
+        return f"{lifted} freezes of {user.email} were lifted."
+
+
+class ApiKeyAdmin(Acting, Listing):
+    list_display = (
+        "name",
+        "ending",
+        "user",
+        "permissions",
+        "last_used_at",
+        "expires_at",
+        "revoked_at",
+    )
+    list_select_related = ("user",)
+    searched_by = "An account's e-mail address"
+    fields = (
+        "owner", "name", "ending", "permissions", "allowed_models", "requests_per_minute",
+        "concurrency", "created_at", "last_used_at", "expires_at", "revoked_at",
+    )  # fmt: skip
+    readonly_fields = ("owner", "ending")
+    actions_detail = ("revoke",)
+
+    def search(self, rows: QuerySet[ApiKey], text: str) -> QuerySet[ApiKey]:
+        return rows.filter(user__email=text.lower())
+
+    @shown("Account")
+    def owner(self, key: ApiKey) -> SafeString | str:
+        return link_to(key.user)
+
+    @shown("Key")
+    def ending(self, key: ApiKey) -> str:
+        return f"{keys.PREFIX}…{key.last_four}"
+
+    @asks(
+        "Revoke",
+        "Whoever uses this key is refused from now on. This can't be undone.",
+        Asked,
+        icon="block",
+        variant=DANGER,
+    )
+    def revoke(self, key: ApiKey, form: forms.Form) -> str:
+        if key.revoked_at is not None:
+            raise Refused("It is revoked already.")
+        keys.revoke(key)
+        return f"{key.name} is revoked."
+
+
+class AuditEntryAdmin(Listing):
+    list_display = ("at", "actor", "action", "subject", "address")
+    ordering = ("-at", "-id")
+    searched_by = "An action (account.freeze), or an actor's e-mail address"
+    fields = ("at", "actor", "actor_id", "key_id", "address", "action", "subject", "detail")
+
+    def search(self, rows: QuerySet[AuditEntry], text: str) -> QuerySet[AuditEntry]:
+        return rows.filter(Q(action=text) | Q(actor=text) | Q(subject=text))
