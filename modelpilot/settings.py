@@ -346,7 +346,10 @@ UNFOLD = {
     "SITE_TITLE": "ModelPilot",
     "SITE_HEADER": "ModelPilot",
     "SITE_SUBHEADER": "Operators",
-    "SITE_SYMBOL": "flight",
+    "SITE_ICON": "modelpilot.dashboard.admin.site.mark",
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": "modelpilot.dashboard.admin.site.mark"}
+    ],
     "SITE_URL": "/dashboard/",
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,
@@ -433,6 +436,8 @@ SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION else 0
 USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
+# Times as operators read them.
+FORMAT_MODULE_PATH = "modelpilot.dashboard.formats"
 
 STORAGES: dict[str, dict[str, object]] = {
     "default": {

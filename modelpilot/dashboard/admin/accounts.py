@@ -29,6 +29,7 @@ from modelpilot.jobs import usage
 from modelpilot.jobs.models import Job
 
 ROLES = ("is_active", "is_staff", "can_deploy")
+WORDS = {"is_active": "May sign in", "is_staff": "Operator", "can_deploy": "May deploy models"}
 
 
 class Grant(WithReason):
@@ -86,6 +87,11 @@ class UserAdmin(Acting, Listing):
         """Nobody shuts themselves out."""
         own = ("is_active", "is_staff") if obj is not None and obj == request.user else ()
         return (*self.readonly_fields, *own)
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **how: Any) -> Any:
+        if db_field.name in WORDS:
+            how["label"] = WORDS[db_field.name]
+        return super().formfield_for_dbfield(db_field, request, **how)
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: Any) -> None:
         changed = {name: form.cleaned_data[name] for name in form.changed_data}

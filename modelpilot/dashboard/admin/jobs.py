@@ -62,7 +62,7 @@ class ByState(SimpleListFilter):
 class JobAdmin(Acting, Listing):
     """What a job was asked is on its page only, and not in the list."""
 
-    list_display = ("id", "status", "owner", "kind", "model", "costs", "created_at", "took")
+    list_display = ("created_at", "status", "owner", "kind", "model", "costs", "took", "id")
     list_select_related = ("owner",)
     list_filter = (ByState,)
     searched_by = "A job's id in any spelling, or an account's e-mail address"

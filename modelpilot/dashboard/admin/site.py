@@ -10,6 +10,7 @@ from django.contrib.auth.views import redirect_to_login
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
+from django.templatetags.static import static
 from django.urls import reverse_lazy
 from unfold.sites import UnfoldAdminSite
 
@@ -75,6 +76,10 @@ for model, admin in {
     Pod: fleet.PodAdmin,
 }.items():
     site.register(model, admin)
+
+
+def mark(request: HttpRequest) -> str:
+    return static("modelpilot/mark.svg")
 
 
 def entry(title: str, icon: str, name: str) -> dict[str, Any]:
