@@ -70,13 +70,10 @@ class UserAdmin(Acting, Listing):
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         account = Account.objects.filter(owner=OuterRef("id"), code=Account.Code.USER)
         free = F("credits_posted") - F("debits_posted") - F("debits_pending")
-        return (
-            super()
-            .get_queryset(request)
-            .annotate(
-                free=Subquery(account.annotate(free=free).values("free")),
-                is_frozen=Subquery(account.values("frozen")),
-            )
+        rows: QuerySet[User] = super().get_queryset(request)
+        return rows.annotate(
+            free=Subquery(account.annotate(free=free).values("free")),
+            is_frozen=Subquery(account.values("frozen")),
         )
 
     def search(self, rows: QuerySet[User], text: str) -> QuerySet[User]:

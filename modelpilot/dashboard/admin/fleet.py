@@ -47,7 +47,8 @@ class DeploymentAdmin(Acting, Listing):
     actions_detail = ("start", "stop")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Deployment]:
-        return super().get_queryset(request).prefetch_related("pods")
+        rows: QuerySet[Deployment] = super().get_queryset(request)
+        return rows.prefetch_related("pods")
 
     def save_model(self, request: HttpRequest, obj: Deployment, form: Any, change: Any) -> None:
         deployments.change(obj, **{name: form.cleaned_data[name] for name in form.changed_data})

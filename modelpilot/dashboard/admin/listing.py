@@ -17,6 +17,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
+from unfold.decorators import display
 
 # The dash of a cell without a value.
 NOTHING = "–"  # noqa: RUF001
@@ -24,7 +25,7 @@ NOTHING = "–"  # noqa: RUF001
 MOST = 1000
 
 
-class Bounded(Paginator):
+class Bounded(Paginator):  # type: ignore[type-arg]
     """Counts no further than MOST, so that no list costs more as its table grows."""
 
     @cached_property
@@ -115,7 +116,6 @@ def list_of(model: type[Model], text: str, **query: object) -> SafeString:
 
 
 def shown(title: str, **how: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """`unfold.decorators.display`, typed: a column with that title."""
-    from unfold.decorators import display
-
-    return display(description=title, **how)
+    """A column, or a line of a page, with that title; see `unfold.decorators.display`."""
+    decorate: Callable[[Callable[..., Any]], Callable[..., Any]] = display(description=title, **how)
+    return decorate

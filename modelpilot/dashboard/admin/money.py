@@ -144,6 +144,7 @@ class ReversalInline(TabularInline):
     model = Reversal
     fields = ("created_at", "kind", "usd", "stage", "stripe_id", "note")
     readonly_fields = fields
+    ordering = ("-created_at",)
     extra = 0
     can_delete = False
     per_page = 20
@@ -363,7 +364,7 @@ class RedeemCodeAdmin(Acting, Listing):
         icon="redeem",
         variant=PRIMARY,
     )
-    def make_codes(self, form: forms.Form) -> HttpResponse:
+    def make_codes(self, form: NewCodes) -> HttpResponse:
         asked = form.cleaned_data
         granted, days = micro_dollars(form), asked["days"]
         assert granted is not None

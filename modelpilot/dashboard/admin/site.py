@@ -34,7 +34,7 @@ class Site(UnfoldAdminSite):
     def has_permission(self, request: HttpRequest) -> bool:
         """Operators only. The one place that decides who sees anything of this."""
         user = request.user
-        return user.is_active and isinstance(user, User) and user.is_staff
+        return isinstance(user, User) and user.is_active and user.is_staff
 
     def admin_view(self, view: View, cacheable: bool = False) -> View:
         return csp_update(POLICY)(super().admin_view(view, cacheable))
@@ -55,7 +55,10 @@ class Site(UnfoldAdminSite):
         return redirect("account_change_password")
 
     def index(self, request: HttpRequest, extra_context: Any = None) -> TemplateResponse:
-        return super().index(request, {**front.content(), **(extra_context or {})})
+        page: TemplateResponse = super().index(
+            request, {**front.content(), **(extra_context or {})}
+        )
+        return page
 
 
 site = Site()
