@@ -54,7 +54,8 @@ bench: $(INSTALLED) ## Measure this machine
 
 lock: $(INSTALLED) ## Pin every dependency anew in requirements.lock
 	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet pyproject.toml \
-		--extra text --extra speech --extra image --extra dev --output-file requirements.lock \
+		--extra text --extra speech --extra transcription --extra image --extra dev \
+		--output-file requirements.lock \
 		--strip-extras --no-annotate --no-emit-options \
 		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host $(ARGS)
 	@sed -i 's/^\(torch==[0-9.]*\)+cpu$$/\1/' requirements.lock

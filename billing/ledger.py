@@ -23,6 +23,7 @@ class Balance:
     held: int
     debt: int = 0
     frozen: bool = False
+    budgeted: bool = False
 
     @property
     def available(self) -> int:
@@ -57,6 +58,7 @@ def balance(owner_id: int) -> Balance:
         user.debits_pending,
         0 if debt is None else debt.debits_posted - debt.credits_posted,
         user.frozen,
+        user.budgeted,
     )
 
 

@@ -35,6 +35,8 @@ class Account(models.Model):
     credits_posted = models.BigIntegerField(default=0, db_default=0)
     # Nothing can be held of it: a Freeze of its owner is in force.
     frozen = models.BooleanField(default=False, db_default=False)
+    # Its owner has budgets, which whoever holds money of it must ask too.
+    budgeted = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         constraints = [
@@ -93,6 +95,12 @@ class Transfer(models.Model):
         indexes = [
             models.Index(fields=["debit", "id"], name="transfer_by_debit"),
             models.Index(fields=["credit", "id"], name="transfer_by_credit"),
+            # What left an account otherwise than for jobs: few, among millions of charges.
+            models.Index(
+                fields=["debit", "id"],
+                name="transfer_single_by_debit",
+                condition=models.Q(kind="single"),
+            ),
         ]
         constraints = [
             models.UniqueConstraint("code", "ref", name="booked_once"),
@@ -237,6 +245,28 @@ class Proof(models.Model):
 
     def __str__(self) -> str:
         return f"{self.checked_at}: {len(self.problems)} problems"
+
+
+class LowBalance(models.Model):
+    """That somebody wants a mail when their balance has fallen below a threshold."""
+
+    owner = models.OneToOneField(
+        settings.AUTH_USER_MODEL, models.PROTECT, primary_key=True, related_name="low_balance"
+    )
+    # Micro-dollars.
+    threshold = models.BigIntegerField()
+    # When the mail went out; null again once the balance has risen.
+    told_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="low_balance_positive", condition=models.Q(threshold__gt=0)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.owner_id} below {self.threshold}"
 
 
 class StripeEvent(models.Model):

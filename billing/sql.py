@@ -43,6 +43,7 @@ held AS (
     SET debits_pending = account.debits_pending - held.amount,
         debits_posted = account.debits_posted + held.charge
     FROM held WHERE account.id = held.debit_id
+    RETURNING account.id
 ), resolution AS (
     INSERT INTO billing_transfer (debit_id, credit_id, amount, code, ref, kind, pending_id)
     SELECT debit_id, credit_id,
@@ -96,6 +97,11 @@ WHERE pending.kind <> 'pending'
    OR (pending.debit_id, pending.credit_id) <> (resolution.debit_id, resolution.credit_id)
    OR resolution.amount > pending.amount
    OR (resolution.kind = 'void' AND resolution.amount <> pending.amount)
+UNION ALL
+SELECT 'transfer ' || resolution.id || ' resolves a hold that is gone'
+FROM billing_transfer resolution LEFT JOIN billing_transfer pending
+  ON pending.id = resolution.pending_id
+WHERE resolution.pending_id IS NOT NULL AND pending.id IS NULL
 UNION ALL
 SELECT 'account ' || account.id || ' has spent more than it had'
 FROM billing_account account

@@ -60,6 +60,15 @@ def entries(
     return sorted(found, key=lambda entry: -entry.id)[:limit]
 
 
+def single_moves(owner_id: int, *, since: datetime) -> list[Entry]:
+    """The moves of a user's account that were not for jobs, oldest first: few, and read by
+    indexes that the charges are not in."""
+    account = Account.objects.filter(owner_id=owner_id, code=Account.Code.USER).first()
+    moves = Transfer.objects.filter(kind=Transfer.Kind.SINGLE, created_at__gte=since)
+    found = [*sided(moves.filter(credit=account), +1), *sided(moves.filter(debit=account), -1)]
+    return sorted(found, key=lambda entry: entry.id)
+
+
 def sided(moves: QuerySet[Transfer], sign: int) -> Iterable[Entry]:
     return (
         Entry(move.id, move.created_at, move.code, sign * move.amount, reference(move), move.note)
@@ -78,17 +87,21 @@ def table(found: Iterable[Entry]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
     for entry in found:
-        dollars = f"{Decimal(entry.amount) / MICROS_PER_USD:f}"
         row: list[Any] = [
             entry.id,
             entry.created_at.isoformat(),
             entry.type,
-            dollars,
+            decimal(entry.amount),
             entry.reference,
             harmless(entry.note),
         ]
         writer.writerow(row)
     return out.getvalue()
+
+
+def decimal(amount: int) -> str:
+    """USD to the micro-dollar."""
+    return f"{Decimal(amount) / MICROS_PER_USD:f}"
 
 
 def harmless(text: str) -> str:

@@ -1,24 +1,31 @@
-"""Run one model from the command line: python -m inference MODEL "prompt"."""
+"""Run one model from the command line: python -m inference MODEL "prompt".
+
+A recording to write down is given by its path.
+"""
 
 import argparse
+import base64
 import secrets
+import struct
 import sys
 import time
 from pathlib import Path
 
-from inference import catalog, engines, weights
+from inference import catalog, engines, picking, weights
 from inference.catalog import Card
 from inference.errors import EngineUnavailable, InferenceError, WeightsNotFound
 from inference.types import (
     ChatRequest,
     Delta,
     Device,
+    EmbeddingRequest,
     Event,
     ImageRequest,
     Kind,
     Request,
     Result,
     SpeechRequest,
+    TranscriptionRequest,
     VideoRequest,
 )
 
@@ -35,7 +42,7 @@ def main() -> int:
         if card is None:
             _say(f"There is no model {arguments.model!r}. Models: {', '.join(cards.cards)}.")
             return 2
-        _run(card, arguments)
+        _run(_way(card, arguments), arguments)
     except WeightsNotFound as error:
         _say(f"The weights of {arguments.model} are not here. Looked at:")
         for place in error.looked:
@@ -50,14 +57,16 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m inference", description=__doc__)
     parser.add_argument("model", help="a card's id")
-    parser.add_argument("prompt", help="what to answer, speak or draw")
+    parser.add_argument("prompt", help="what to answer, speak, draw or read")
     parser.add_argument("--data", type=Path, default=Path("data"), help="holds models/ and cache/")
     parser.add_argument("--catalog", type=Path, action="append", default=[], help="more cards")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--engine", default="", help="where a model has several")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--max-tokens", type=int)
     parser.add_argument("--temperature", type=float)
     parser.add_argument("--seed", type=int)
+    parser.add_argument("--language", help="what is spoken in a recording, such as en")
     parser.add_argument("--voice")
     parser.add_argument("--speed", type=float, default=1.0)
     parser.add_argument("--width", type=int)
@@ -76,6 +85,17 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--out", type=Path, help="the file for what is not text")
     return parser.parse_args()
+
+
+def _way(card: Card, arguments: argparse.Namespace) -> Card:
+    """How to run it on the device that was asked for."""
+
+    def obstacle(way: Card) -> str | None:
+        if way.device != arguments.device:
+            return f"It runs on {way.device}."
+        return engines.installed(way)
+
+    return picking.pick(card, obstacle, arguments.engine).card
 
 
 def _run(card: Card, arguments: argparse.Namespace) -> None:
@@ -112,6 +132,11 @@ def _request(card: Card, arguments: argparse.Namespace) -> Request:
     if card.kind is Kind.AUDIO:
         form = arguments.format or "wav"
         return SpeechRequest(arguments.prompt, arguments.voice, arguments.speed, form)
+    if card.kind is Kind.EMBEDDING:
+        return EmbeddingRequest([arguments.prompt])
+    if card.kind is Kind.TRANSCRIPTION:
+        recording = Path(arguments.prompt).read_bytes()
+        return TranscriptionRequest(recording, arguments.language)
     seed = secrets.randbelow(SEEDS) if arguments.seed is None else arguments.seed
     image = arguments.image and arguments.image.read_bytes()
     if card.kind is Kind.VIDEO:
@@ -156,8 +181,11 @@ def _print(event: Event) -> None:
 
 
 def _finish(card: Card, result: Result, out: Path | None) -> None:
-    if card.kind is Kind.TEXT:
+    if card.kind in (Kind.TEXT, Kind.TRANSCRIPTION):
         sys.stdout.write("\n")
+    for embedding in result.data.get("embeddings", ()):
+        numbers = struct.iter_unpack("<f", base64.b64decode(embedding))
+        sys.stdout.write(" ".join(f"{number:.6f}" for (number,) in numbers) + "\n")
     for number, file in enumerate(result.files):
         path = out or Path(f"{card.short_name}{Path(file.name).suffix}")
         if number:
@@ -169,6 +197,11 @@ def _finish(card: Card, result: Result, out: Path | None) -> None:
 
 
 def _measure(result: Result, seconds: float) -> str:
+    if "embeddings" in result.data:
+        return f"{result.data['usage']['prompt_tokens']} tokens"
+    if "segments" in result.data:
+        duration = result.data["duration_s"]
+        return f"{duration:.2f} s of sound, real-time factor {seconds / duration:.2f}"
     if "usage" in result.data:
         tokens = result.data["usage"]["completion_tokens"]
         return f"{tokens} tokens, {tokens / seconds:.0f} a second"

@@ -88,19 +88,23 @@ Make = Callable[[list[Piece]], list[Any]]
 class Worker:
     """The one thread and its line. A batch has `most` pieces, and weighs `capacity` if it has two.
 
-    `making` describes the work in the message of an unforeseen error.
+    `making` describes the work in the message of an unforeseen error. `linger_s` is how long a
+    batch with room waits for company.
     """
 
-    def __init__(self, make: Make, *, most: int, capacity: int, making: str) -> None:
+    def __init__(
+        self, make: Make, *, most: int, capacity: int, making: str, linger_s: float = LINGER_S
+    ) -> None:
         self.stopped = False
         self.most = most
         self._make = make
         self._capacity = capacity
         self._making = making
+        self._linger_s = linger_s
         self._waiting: list[Piece] = []
         self._changed = threading.Condition()
         # When the last batch of several orders ended: then their clients may be about to return.
-        self._crowded_at = -LINGER_S
+        self._crowded_at = -linger_s
         self._thread = threading.Thread(target=self._work, name="batches", daemon=True)
         self._thread.start()
 
@@ -143,7 +147,7 @@ class Worker:
                     self._changed.wait()
                     continue
                 if self._expects_company():
-                    self._changed.wait_for(lambda: self.stopped or self._is_full(), LINGER_S)
+                    self._changed.wait_for(lambda: self.stopped or self._is_full(), self._linger_s)
                 if not self.stopped:
                     batch = self._compatible()
                     self._waiting = [piece for piece in self._waiting if piece not in batch]
@@ -153,7 +157,7 @@ class Worker:
     def _expects_company(self) -> bool:
         """Whether others have just come or gone: a lone request never waits."""
         orders = {piece.order for piece in self._compatible()}
-        return len(orders) > 1 or time.monotonic() - self._crowded_at < LINGER_S
+        return len(orders) > 1 or time.monotonic() - self._crowded_at < self._linger_s
 
     def _is_full(self) -> bool:
         batch = self._compatible()

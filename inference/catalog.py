@@ -82,6 +82,22 @@ class Footprint(BaseModel):
     activation_gb: float = Field(gt=0)
 
 
+class Variant(BaseModel):
+    """Another way to run a card's model; what it doesn't say is as the card says."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    engine: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    device: Literal["cpu", "cuda"]
+    memory_mb: int = Field(gt=0)
+    files: dict[str, Source] = {}
+    footprint: Footprint | None = None
+    slots: int = Field(default=1, ge=1)
+    load_seconds: float = Field(default=10, ge=0)
+    run_seconds: float = Field(default=10, ge=0)
+    options: dict[str, Any] = {}
+
+
 class Range(BaseModel):
     """What a request may ask of one parameter, and what it gets if it asks nothing."""
 
@@ -101,8 +117,9 @@ class Range(BaseModel):
 class Card(BaseModel):
     """One model: what it is, what it costs, what it needs and what it can do.
 
-    `memory_mb` in MB, `context` in tokens, `deadline_s`, `load_seconds`,
-    `run_seconds` and `idle_seconds` in seconds, `price` in USD by its parts.
+    `memory_mb` in MB, `context` in tokens (of an embedding model: of one input), `max_seconds`
+    the longest recording that it writes down, `deadline_s`, `load_seconds`, `run_seconds` and
+    `idle_seconds` in seconds, `price` in USD by its parts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -120,6 +137,7 @@ class Card(BaseModel):
     price: Annotated[dict[str, Amount], BeforeValidator(_in_parts), Field(min_length=1)]
     slots: int = Field(default=1, ge=1)
     context: int | None = Field(default=None, ge=1)
+    max_seconds: int | None = Field(default=None, ge=1)
     deadline_s: int = Field(default=600, ge=1)
     load_seconds: float = Field(default=10, ge=0)
     run_seconds: float = Field(default=10, ge=0)
@@ -129,6 +147,18 @@ class Card(BaseModel):
     voices: list[str] = []
     voice_aliases: dict[str, str] = {}
     options: dict[str, Any] = {}
+    variants: list[Variant] = []
+
+    @property
+    def ways(self) -> "list[Card]":
+        """Each way to run this model, as a card without variants; its own way comes first."""
+        own = self.model_copy(update={"variants": []})
+        return [own, *(own.model_copy(update=_said(variant)) for variant in self.variants)]
+
+    def way(self, engine: str, device: str) -> "Card":
+        """The way with this engine on this kind of device; the card's own if there is none."""
+        same = [way for way in self.ways if (way.engine, way.device) == (engine, device)]
+        return (same or self.ways)[0]
 
     @property
     def short_name(self) -> str:
@@ -153,10 +183,25 @@ class Card(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _text_has_a_context(self) -> "Card":
-        if self.kind is Kind.TEXT and self.context is None:
-            raise ValueError("a text model needs its context, in tokens")
+    def _ways_differ(self) -> "Card":
+        kinds = [(way.engine, way.device) for way in self.ways]
+        if len(set(kinds)) < len(kinds):
+            raise ValueError("two of its variants have the same engine and device")
         return self
+
+    @model_validator(mode="after")
+    def _reading_has_its_bound(self) -> "Card":
+        if self.kind in (Kind.TEXT, Kind.EMBEDDING) and self.context is None:
+            article = "a" if self.kind is Kind.TEXT else "an"
+            raise ValueError(f"{article} {self.kind} model needs its context, in tokens")
+        if self.kind is Kind.TRANSCRIPTION and self.max_seconds is None:
+            raise ValueError("a transcription model needs max_seconds, of a recording")
+        return self
+
+
+def _said(variant: Variant) -> dict[str, Any]:
+    """The fields that a variant names."""
+    return {name: getattr(variant, name) for name in variant.model_fields_set}
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,21 +2,28 @@
 
 It is the engine of tests and benchmarks, so it is cheap: one thread paces all
 requests as a batching engine does, each tick giving every request one token.
+Words between <think> and </think> are its thoughts. Where the request has tools, it calls
+each one that the user names, with the words up to the next name as its arguments; and where it
+must call one but none was named, the first, with the user's words.
 """
 
+import json
 import os
 import re
 import threading
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from itertools import cycle, islice
+from typing import Any
 
 from inference.catalog import Card
 from inference.errors import ContextLengthExceeded, InferenceError, InvalidRequest
-from inference.types import ChatRequest, Delta, Device, Emit, Engine, Result
+from inference.types import Call, ChatRequest, Delta, Device, Emit, Engine, Read, Result
 from inference.weights import Weights
 
 TOKEN = re.compile(r"\S+ ?")
+THOUGHTS = re.compile(r"<think>(.*?)</think>\s*", re.DOTALL)
 DEFAULT_TOKENS = 16
 AN_HOUR = 3600.0
 
@@ -43,6 +50,7 @@ class Echo:
             _fail_on_purpose(_last_words(request))
         self._check(request)
         tokens, finish_reason = _answer(request)
+        emit(Read(_prompt_tokens(request)))
         reply = Reply(tokens, request.n, emit)
         if self._pacer is None:
             while reply.step():
@@ -74,7 +82,7 @@ class Echo:
 class Reply:
     """The tokens that one request still has to say, and who listens."""
 
-    tokens: list[str]
+    tokens: list[Delta]
     n: int
     emit: Emit
     said: int = 0
@@ -87,7 +95,8 @@ class Reply:
             return False
         try:
             for index in range(self.n):
-                self.emit(Delta(self.tokens[self.said], index))
+                token = self.tokens[self.said]
+                self.emit(replace(token, index=index) if index else token)
         except BaseException as error:
             self.failure = error
             return False
@@ -149,15 +158,61 @@ class Pacer:
             reply.done.set()
 
 
-def _answer(request: ChatRequest) -> tuple[list[str], str]:
+def _answer(request: ChatRequest) -> tuple[list[Delta], str]:
     """The tokens to say, and why they end."""
-    words = (f"{word} " for word in cycle(_last_words(request).split()))
-    tokens = list(islice(words, request.max_tokens or DEFAULT_TOKENS))
+    most = request.max_tokens or DEFAULT_TOKENS
+    words = _last_words(request)
+    thoughts = [] if request.prompt is not None else THOUGHTS.findall(words)
+    words = THOUGHTS.sub("", words) if thoughts else words
+    thought = [] if request.reasoning_effort == "none" else _tokens(" ".join(thoughts))
+    begun = [Delta(token, part="reasoning") for token in thought[:most]]
+    calls = list(_calls(request, words))
+    if calls:
+        said = [*begun, *calls]
+        return said[:most], "tool_calls" if len(said) <= most else "length"
+    texts, finish_reason = _content(words, request.stop, most - len(begun))
+    logprobs = request.top_logprobs if request.logprobs else None
+    return [*begun, *(Delta(t, logprobs=_logprobs(t, logprobs)) for t in texts)], finish_reason
+
+
+def _content(words: str, stops: list[str], most: int) -> tuple[list[str], str]:
+    tokens = list(islice((f"{word} " for word in cycle(words.split())), most))
     text = "".join(tokens)
-    ends = [found for stop in request.stop if stop and (found := text.find(stop)) >= 0]
+    ends = [found for stop in stops if stop and (found := text.find(stop)) >= 0]
     if not ends:
         return tokens, "length"
-    return TOKEN.findall(text[: min(ends)]), "stop"
+    return _tokens(text[: min(ends)]), "stop"
+
+
+def _tokens(text: str) -> list[str]:
+    return TOKEN.findall(text)
+
+
+def _calls(request: ChatRequest, words: str) -> Iterator[Delta]:
+    """The tokens of the calls that the user wants; none where a tool has just answered."""
+    names = [tool["function"]["name"] for tool in request.tools]
+    if not names or request.messages[-1]["role"] == "tool":
+        return
+    choice = request.tool_choice
+    if isinstance(choice, dict):
+        names = [choice["function"]["name"]]
+    named = re.split(rf"\b({'|'.join(map(re.escape, names))})\b", words)[1:]
+    calls = list(zip(named[::2], named[1::2], strict=True))
+    if not calls and choice not in (None, "auto"):
+        calls = [(names[0], json.dumps({"words": words}))]
+    for number, (name, arguments) in enumerate(calls):
+        part, call = f"call.{number}", Call(f"call_{number}_{name}", name)
+        yield Delta("", part=part, call=call)
+        for token in _tokens(arguments.strip()):
+            yield Delta(token, part=part, call=call)
+
+
+def _logprobs(token: str, top: int | None) -> list[dict[str, Any]]:
+    """An echo is sure of what it says."""
+    if top is None:
+        return []
+    known = {"token": token, "logprob": 0.0, "bytes": list(token.encode())}
+    return [{**known, "top_logprobs": [known] if top else []}]
 
 
 def _last_words(request: ChatRequest) -> str:
@@ -179,19 +234,43 @@ def _prompt_tokens(request: ChatRequest) -> int:
     return sum(len(_text(message["content"]).split()) for message in request.messages)
 
 
-def _result(request: ChatRequest, tokens: list[str], finish_reason: str) -> Result:
-    text = "".join(tokens)
-    choices = [
-        {"index": index, "text": text, "finish_reason": finish_reason} for index in range(request.n)
-    ]
+def _result(request: ChatRequest, tokens: list[Delta], finish_reason: str) -> Result:
+    choice = {**_choice(tokens), "finish_reason": finish_reason}
     prompt, completion = _prompt_tokens(request), len(tokens) * request.n
+    thought = sum(token.part == "reasoning" for token in tokens) * request.n
     usage = {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
         "prompt_tokens_details": {"cached_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": thought},
     }
+    choices = [{"index": index, **choice} for index in range(request.n)]
     return Result({"choices": choices, "usage": usage})
+
+
+def _choice(tokens: list[Delta]) -> dict[str, Any]:
+    texts: dict[str, str] = {"content": ""}
+    calls: dict[str, Call] = {}
+    for token in tokens:
+        texts[token.part] = texts.get(token.part, "") + token.text
+        if token.call:
+            calls[token.part] = token.call
+    choice: dict[str, Any] = {"text": texts["content"]}
+    if "reasoning" in texts:
+        choice["reasoning"] = texts["reasoning"]
+    if calls:
+        choice["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": texts[part]},
+            }
+            for part, call in calls.items()
+        ]
+    if logprobs := [entry for token in tokens for entry in token.logprobs]:
+        choice["logprobs"] = {"content": logprobs}
+    return choice
 
 
 def _fail_on_purpose(words: str) -> None:

@@ -16,12 +16,27 @@ DIFFUSION = {
     "accelerate": "accelerate",
     "safetensors": "safetensors",
 }
+TRANSFORMERS = {
+    "torch": "torch",
+    "transformers": "transformers",
+    "safetensors": "safetensors",
+}
+TEXT = {
+    **TRANSFORMERS,
+    "accelerate": "accelerate",
+    "xgrammar": "xgrammar",
+    "gguf": "gguf",
+}
 # What each engine imports, and the name to install it by.
 NEEDS = {
     "text_llamacpp": {"xllamacpp": "xllamacpp"},
+    "text_transformers": TEXT,
     "speech_kokoro": {"kokoro_onnx": "kokoro-onnx"},
     "speech_piper": {"piper": "piper-tts"},
     "speech_chatterbox": {"chatterbox": "chatterbox-light"},
+    "embedding_transformers": TRANSFORMERS,
+    "transcription_pocketsphinx": {"pocketsphinx": "pocketsphinx"},
+    "transcription_transformers": TRANSFORMERS,
     "image_diffusers": DIFFUSION,
     "video_diffusers": DIFFUSION,
 }

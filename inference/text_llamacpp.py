@@ -2,14 +2,18 @@
 
 import json
 import secrets
-from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import xllamacpp
 
+from inference import forced_calls, held
 from inference.catalog import Card
-from inference.errors import ContextLengthExceeded, InferenceError, InvalidRequest
-from inference.types import ChatRequest, Delta, Device, Emit, Engine, Progress, Read, Result
+from inference.conversation import default_of, messages_of
+from inference.errors import InferenceError, InvalidRequest
+from inference.forced_calls import ForcedCall
+from inference.llamacpp_answer import Answer, Choice, refusal
+from inference.types import ChatRequest, Device, Emit, Engine, Result
 from inference.weights import Weights
 
 # A prompt is read in pieces of this many tokens; between two of them a cancel is noticed.
@@ -17,16 +21,17 @@ PROMPT_PIECE = 512
 CACHE_TYPES = {"f16": 1, "q8_0": 8}
 FLASH_ATTENTION = 1
 ERRORS_ONLY = 1
-
-
-class LlamaCppError(InferenceError):
-    """llama.cpp could not go on with this request."""
-
-    retryable = True
+TEMPLATES = Path(__file__).with_name("templates")
+# Efforts at which a model that can think does not.
+THOUGHTLESS = ("none", "minimal")
 
 
 def load(card: Card, weights: Weights, device: Device) -> Engine:
-    """Load the GGUF file `model`; `options`: `system` (a default system message), `cache`."""
+    """Load the GGUF file `model`.
+
+    `options`: `system` (a default system message), `cache` (of what type), `chat_template` (one
+    of ours, by name, instead of the file's), `tools` (false: the template knows none).
+    """
     path = str(weights.path("model"))
     return LlamaCpp(card, xllamacpp.Server(_parameters(card, path, device)))
 
@@ -45,7 +50,9 @@ def _parameters(card: Card, path: str, device: Device) -> xllamacpp.CommonParams
     parameters.flash_attn_type = FLASH_ATTENTION
     parameters.cache_ram_mib = 0
     parameters.n_gpu_layers = -1 if device.kind == "cuda" else 0
-    parameters.reasoning_format = 0
+    if "chat_template" in card.options:
+        template = TEMPLATES / f"{card.options['chat_template']}.jinja"
+        parameters.chat_template = template.read_text(encoding="utf-8")
     for threads in (parameters.cpuparams, parameters.cpuparams_batch):
         threads.n_threads = device.threads
         # Threads that spin while they wait take the cores from everyone else.
@@ -74,18 +81,22 @@ class LlamaCpp:
         """
         if self._server is None:
             raise InferenceError(f"{self._card.id} is closed.")
-        empty = {"text": "", "finish_reason": None}
-        choices = [{"index": index, **empty} for index in range(request.n)]
-        answer = Answer(emit, choices, request.asked_in)
+        body = _body(self._card, request)
+        forced = forced_calls.wanted(request)
+        choices = [
+            Choice(index, request.top_logprobs, ForcedCall() if forced else None)
+            for index in range(request.n)
+        ]
+        answer = Answer(emit, choices, request)
         handle = (
             self._server.handle_chat_completions
             if request.prompt is None
             else self._server.handle_completions
         )
         try:
-            handle(json.dumps(_body(self._card, request)), answer.receive)
+            handle(json.dumps(body), answer.receive)
         except (ValueError, RuntimeError) as error:
-            raise _refusal(request, str(error)) from error
+            raise refusal(request, str(error)) from error
         return answer.result()
 
     def close(self) -> None:
@@ -93,78 +104,18 @@ class LlamaCpp:
         self._server = None
 
 
-@dataclass(slots=True)
-class Answer:
-    """What llama.cpp has said to one request so far: `choices` are its `n` answers."""
-
-    emit: Emit
-    choices: list[dict[str, Any]]
-    asked_in: str
-    usages: list[dict[str, Any]] = field(default_factory=list)
-    failure: BaseException | None = None
-
-    def receive(self, chunk: str) -> bool:
-        """Take one chunk (an OpenAI chunk as JSON); True tells llama.cpp to stop."""
-        # llama.cpp would swallow an exception, so it is kept and raised again in `result`.
-        try:
-            self._take(json.loads(chunk))
-        except BaseException as error:
-            self.failure = error
-        return self.failure is not None
-
-    def _take(self, chunk: dict[str, Any]) -> None:
-        if "error" in chunk:
-            raise _failure(chunk["error"], self.asked_in)
-        if "prompt_progress" in chunk:
-            # Reading a long prompt is no part of the answer, but it can be cancelled.
-            read = chunk["prompt_progress"]
-            over = read["processed"] == read["total"]
-            self.emit(Read(read["total"], read["cache"]) if over else Progress(0.0))
-        for piece in chunk.get("choices", ()):
-            self._take_piece(piece)
-        if chunk.get("usage"):
-            self.usages.append(chunk["usage"])
-
-    def _take_piece(self, piece: dict[str, Any]) -> None:
-        choice = self.choices[piece["index"]]
-        choice["finish_reason"] = piece["finish_reason"] or choice["finish_reason"]
-        # A chat's chunks and a bare completion's.
-        if text := piece["delta"].get("content") if "delta" in piece else piece["text"]:
-            choice["text"] += text
-            self.emit(Delta(text, piece["index"]))
-
-    def result(self) -> Result:
-        """The finished answers; raises what stopped them."""
-        if self.failure is not None:
-            raise self.failure
-        if not self.usages or not all(choice["finish_reason"] for choice in self.choices):
-            raise LlamaCppError("llama.cpp ended this request without finishing it.")
-        return Result({"choices": self.choices, "usage": _usage(self.usages)})
-
-
-def _usage(usages: list[dict[str, Any]]) -> dict[str, Any]:
-    # llama.cpp counts each of the n answers by itself; the prompt was read once for all.
-    prompt = usages[0]["prompt_tokens"]
-    completion = sum(usage["completion_tokens"] for usage in usages)
-    cached = usages[0].get("prompt_tokens_details", {}).get("cached_tokens", 0)
-    return {
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "total_tokens": prompt + completion,
-        "prompt_tokens_details": {"cached_tokens": cached},
-    }
-
-
 def _body(card: Card, request: ChatRequest) -> dict[str, Any]:
     body: dict[str, Any] = {
-        "messages": _messages(card, request.messages) if request.prompt is None else None,
+        "messages": messages_of(card, request.messages) if request.prompt is None else None,
         "prompt": request.prompt,
         "stream": True,
         "stream_options": {"include_usage": True},
         "return_progress": True,
+        # Each piece says how many tokens there are by then.
+        "timings_per_token": True,
         "n": request.n,
-        "temperature": _asked(card, "temperature", request.temperature),
-        "top_p": _asked(card, "top_p", request.top_p),
+        "temperature": default_of(card, "temperature", request.temperature),
+        "top_p": default_of(card, "top_p", request.top_p),
         # An empty stop string would end every answer before it begins.
         "stop": [text for text in request.stop if text],
         "max_tokens": request.max_tokens,
@@ -172,37 +123,79 @@ def _body(card: Card, request: ChatRequest) -> dict[str, Any]:
         "frequency_penalty": request.frequency_penalty,
         # llama.cpp takes 32 bits, and all of them set mean a random seed.
         "seed": None if request.seed is None else request.seed % 0xFFFFFFFF,
+        "logit_bias": request.logit_bias or None,
         "response_format": request.response_format,
+        **_tools(card, request),
+        **_logprobs(request),
+        **_thinking(request),
     }
+    _check_schema(body["response_format"], request)
     return {name: value for name, value in body.items() if value is not None}
 
 
-def _asked(card: Card, name: str, value: float | None) -> float | None:
-    default = card.parameters.get(name)
-    return default.default if value is None and default else value
-
-
-def _messages(card: Card, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    # Newer clients say "developer"; chat templates know only "system".
-    messages = [{**m, "role": "system"} if m["role"] == "developer" else m for m in messages]
-    system = card.options.get("system")
-    if system and messages and messages[0]["role"] != "system":
-        return [{"role": "system", "content": system}, *messages]
-    return messages
-
-
-def _failure(error: dict[str, Any], asked_in: str) -> InferenceError:
-    if error["type"] == "exceed_context_size_error":
-        return ContextLengthExceeded(
-            f"The prompt has {error['n_prompt_tokens']} tokens, but the model's context is "
-            f"{error['n_ctx']} tokens. Shorten the {asked_in}.",
-            param=asked_in,
+def _tools(card: Card, request: ChatRequest) -> dict[str, Any]:
+    """The fields about tools; InvalidRequest for what can't be had at once."""
+    if not request.tools:
+        return {}
+    if not card.options.get("tools", True):
+        raise InvalidRequest(f"{card.name} knows no tools. Leave them out.", param="tools")
+    if request.logprobs:
+        raise InvalidRequest(
+            "The model tells no logprobs beside tools. Leave one of them out.", param="logprobs"
         )
-    if error["type"] == "invalid_request_error":
-        return InvalidRequest(error["message"])
-    return LlamaCppError(error["message"])
+    for tool in request.tools:
+        function = tool["function"]
+        found = held.hangs(function.get("parameters"))
+        if found is None and function.get("strict"):
+            found = held.unheld(function.get("parameters"))
+        if found is not None:
+            raise InvalidRequest(
+                f"The parameters of '{function['name']}' can't be held to: {found}. Change that"
+                f"{' or leave out strict' if function.get('strict') else ''}.",
+                param="tools",
+            )
+    functions = forced_calls.wanted(request)
+    if functions:
+        # The template tells of the tools; that one of them is called is the schema's affair.
+        schema = {"name": "call", "schema": forced_calls.schema(functions)}
+        answer = {"type": "json_schema", "json_schema": schema}
+        return {"tools": request.tools, "response_format": answer}
+    if request.response_format and request.response_format["type"] != "text":
+        raise InvalidRequest(
+            "The model can't choose between a tool and an answer in a response_format. Leave one "
+            "of them out, or say with tool_choice which it shall be.",
+            param="response_format",
+        )
+    return {"tools": request.tools, "parallel_tool_calls": request.parallel_tool_calls}
 
 
-def _refusal(request: ChatRequest, reason: str) -> InvalidRequest:
-    param = "response_format" if request.response_format else request.asked_in
-    return InvalidRequest(f"The model cannot take this request: {reason}", param=param)
+def _check_schema(response_format: dict[str, Any] | None, request: ChatRequest) -> None:
+    """InvalidRequest for a schema of the client's that the answer might not keep to."""
+    if response_format is not request.response_format or response_format is None:
+        return
+    schema = response_format.get("json_schema", {}).get("schema", {})
+    found = held.hangs(schema) or held.unheld(schema)
+    if found is not None:
+        raise InvalidRequest(
+            f"The model's answers can't be held to this schema: {found}. Change or leave out that.",
+            param="response_format",
+        )
+
+
+def _logprobs(request: ChatRequest) -> dict[str, Any]:
+    if not request.logprobs:
+        return {}
+    # With none wanted it would tell nothing at all.
+    top = max(1, request.top_logprobs)
+    return (
+        {"logprobs": top} if request.prompt is not None else {"logprobs": True, "top_logprobs": top}
+    )
+
+
+def _thinking(request: ChatRequest) -> dict[str, Any]:
+    """For templates that know of it; others are not disturbed."""
+    effort = request.reasoning_effort
+    if effort is None:
+        return {}
+    options = {"enable_thinking": effort not in THOUGHTLESS, "reasoning_effort": effort}
+    return {"chat_template_kwargs": options}

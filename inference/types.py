@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 
 
 class Kind(StrEnum):
-    """The four kinds of generation; a card has exactly one."""
+    """What models do; a card has exactly one."""
 
     TEXT = "text"
     IMAGE = "image"
     AUDIO = "audio"
     VIDEO = "video"
+    EMBEDDING = "embedding"
+    TRANSCRIPTION = "transcription"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +115,46 @@ class VideoRequest:
     image: bytes | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class EmbeddingRequest:
+    """Texts to turn into vectors. `dimensions` None: as many as the model has."""
+
+    inputs: list[str]
+    dimensions: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptionRequest:
+    """Speech to write down: `audio` is the encoded recording, `language` an ISO 639-1 code.
+
+    Without a language the model finds out. `prompt` is text that might have come before;
+    `words` says whether the time of each word is wanted.
+    """
+
+    audio: bytes
+    language: str | None = None
+    prompt: str | None = None
+    temperature: float = 0.0
+    words: bool = False
+
+
 type_of_request = {
     Kind.TEXT: ChatRequest,
     Kind.IMAGE: ImageRequest,
     Kind.AUDIO: SpeechRequest,
     Kind.VIDEO: VideoRequest,
+    Kind.EMBEDDING: EmbeddingRequest,
+    Kind.TRANSCRIPTION: TranscriptionRequest,
 }
 
-Request = ChatRequest | ImageRequest | SpeechRequest | VideoRequest
+Request = (
+    ChatRequest
+    | ImageRequest
+    | SpeechRequest
+    | VideoRequest
+    | EmbeddingRequest
+    | TranscriptionRequest
+)
 
 
 def request_from(kind: Kind, fields: dict[str, Any]) -> Request:
@@ -132,7 +166,14 @@ def request_from(kind: Kind, fields: dict[str, Any]) -> Request:
 
 
 # The fields that are bytes.
-BINARY = {Kind.TEXT: (), Kind.IMAGE: ("image", "mask"), Kind.AUDIO: (), Kind.VIDEO: ("image",)}
+BINARY: dict[Kind, tuple[str, ...]] = {
+    Kind.TEXT: (),
+    Kind.IMAGE: ("image", "mask"),
+    Kind.AUDIO: (),
+    Kind.VIDEO: ("image",),
+    Kind.EMBEDDING: (),
+    Kind.TRANSCRIPTION: ("audio",),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +267,12 @@ class Result:
     Audio: `{"sample_rate", "duration_s"}` beside one file. Image: `{"images": [{"seed",
     "width", "height"}]}` beside as many files. Video: `{"seed", "width", "height",
     "num_frames", "fps", "duration_s"}` beside an MP4 and its poster (JPEG).
+    Embedding: `{"embeddings", "dimensions", "usage": {"prompt_tokens", "total_tokens"}}`, each
+    embedding little-endian float32 in base64. Transcription: `{"text", "language", "duration_s",
+    "segments": [{"id", "seek", "start", "end", "text", "tokens", "temperature", "avg_logprob",
+    "compression_ratio", "no_speech_prob"}], "words": [{"word", "start", "end"}], "usage":
+    {"type": "duration", "seconds"}}`, times in seconds, `language` as an English word; the
+    Deltas that were emitted are, together, its `text`.
     """
 
     data: dict[str, Any]
@@ -238,12 +285,14 @@ class Device:
     """Where a pod's model sits: `kind` is "cpu" or "cuda"; `threads` bounds CPU work.
 
     `memory_mb` is the memory of a GPU that the pod may use, in MB; None is all that is free.
+    `count` GPUs from `index` on are the pod's, each with that much.
     """
 
     kind: str = "cpu"
     index: int = 0
     threads: int = 1
     memory_mb: int | None = None
+    count: int = 1
 
 
 class Engine(Protocol):

@@ -33,9 +33,13 @@ READ_SIZE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """The files of one card by the names that the card gives them."""
+    """The files of one card by the names that the card gives them.
+
+    `cache` is where an engine keeps what it makes of them, for the next load.
+    """
 
     paths: dict[str, Path]
+    cache: Path | None = None
 
     def path(self, name: str) -> Path:
         """The file or folder `name`; raises WeightsNotFound for an optional one that is absent."""
@@ -93,7 +97,7 @@ def find(card: Card, models: Path, cache: Path) -> Weights:
     A file in parts is given where `fetch` will join it. Raises WeightsNotFound
     with every place looked at, WeightsRefused for a format that can carry code.
     """
-    return _collect(card, lambda source, text: _find(source, text, models, cache))
+    return _collect(card, cache, lambda source, text: _find(source, text, models, cache))
 
 
 def fetch(card: Card, models: Path, cache: Path, progress: Callable[[float], None]) -> Weights:
@@ -110,12 +114,12 @@ def fetch(card: Card, models: Path, cache: Path, progress: Callable[[float], Non
         _check(path, source, cache)
         return path
 
-    weights = _collect(card, get)
+    weights = _collect(card, cache, get)
     progress(1.0)
     return weights
 
 
-def _collect(card: Card, get: Callable[[Source, str], Path]) -> Weights:
+def _collect(card: Card, cache: Path, get: Callable[[Source, str], Path]) -> Weights:
     paths: dict[str, Path] = {}
     looked: list[str] = []
     for name, source in card.files.items():
@@ -127,7 +131,7 @@ def _collect(card: Card, get: Callable[[Source, str], Path]) -> Weights:
     if looked:
         message = f"The weights of {card.id} are not here. Looked at: {'; '.join(looked)}."
         raise WeightsNotFound(message, looked=looked)
-    return Weights(paths)
+    return Weights(paths, cache)
 
 
 def _first(source: Source, get: Callable[[Source, str], Path]) -> tuple[Path | None, list[str]]:

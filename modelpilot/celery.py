@@ -57,6 +57,7 @@ app.conf.update(
     beat_schedule={
         "rescue": {"task": "rescue", "schedule": 5.0, "options": {"expires": 10}},
         "deliver": {"task": "deliver", "schedule": 3.0, "options": {"expires": 6}},
+        "notify": {"task": "notify", "schedule": 60.0, "options": {"expires": 120}},
         "expire": {"task": "expire", "schedule": 3600.0, "options": {"expires": 3600}},
         "reconcile": {"task": "reconcile", "schedule": 3600.0, "options": {"expires": 3600}},
     },

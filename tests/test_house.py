@@ -18,9 +18,12 @@ HEAVY = {
     "xllamacpp",
     "kokoro_onnx",
     "piper",
+    "pocketsphinx",
+    "av",
     "huggingface_hub",
     "inference.text_llamacpp",
     "inference.speech_kokoro",
+    "inference.recordings",
 }
 FORBIDDEN = {"utils", "util", "helpers", "common", "base", "managers", "services", "signals"}
 

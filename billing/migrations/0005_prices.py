@@ -28,7 +28,7 @@ DROP FUNCTION billing_pricechange_is_append_only();
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('billing', '0003_purchases'),
+        ('billing', '0004_budgets'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

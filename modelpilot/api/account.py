@@ -14,7 +14,7 @@ from modelpilot.api.models import price_body
 from modelpilot.errors import ApiError
 from modelpilot.fleet.catalog import cards, price_of
 from modelpilot.hop import hop
-from modelpilot.jobs import usage
+from modelpilot.jobs import budgets, usage
 from modelpilot.jobs.shown import timestamp
 
 router = Router(tags=["Account"])
@@ -59,6 +59,8 @@ def key_body(principal: Principal) -> dict[str, Any]:
             "requests_per_minute": key.requests_per_minute,
             "concurrency": key.concurrency,
         },
+        # The smallest of them holds; those with `key` null are the account's.
+        "budgets": list(map(budgets.body, budgets.applying(principal.user_id, key.id))),
         "spend": {"today": usd(today), "month": usd(month), "currency": "USD"},
         "created_at": timestamp(key.created_at),
         "expires_at": timestamp(key.expires_at),

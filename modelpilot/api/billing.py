@@ -1,10 +1,14 @@
 """Buying credit, redeeming codes, and where the money went; and Stripe's webhooks."""
 
+import csv
+import io
 import logging
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from ninja import Query, Router
 from pydantic import Field
@@ -20,7 +24,9 @@ from modelpilot.api.outputs import absolute
 from modelpilot.api.schemas import CheckoutBody, RedeemBody
 from modelpilot.errors import ApiError
 from modelpilot.hop import hop, hop_out
+from modelpilot.jobs import statement as monthly
 from modelpilot.jobs.shown import timestamp
+from modelpilot.jobs.statement import Statement
 
 log = logging.getLogger(__name__)
 router = Router(tags=["Billing"])
@@ -163,6 +169,59 @@ async def list_transfers(
     return JsonResponse(
         {"object": "list", "data": [entry_body(entry) for entry in page], "has_more": more}
     )
+
+
+@router.get("/billing/statement", auth=Key("read", polling=True), summary="Read a month")
+async def read_statement(
+    request: HttpRequest,
+    month: Annotated[str, Field(max_length=7)] | None = None,
+    format: Literal["json", "csv"] = "json",  # noqa: A002 - the query's word
+) -> HttpResponseBase:
+    """The account's statement of a `month` like 2026-11 (UTC; the running one, unless you say):
+    what it began with, what came in, what the jobs of each model cost, what is left. `url` is the
+    page to print, for fifteen minutes."""
+    first = monthly.first_of(month or f"{timezone.now():%Y-%m}")
+    if first is None:
+        raise ApiError(
+            422,
+            "invalid_value",
+            "'month' must be one like 2026-11 that has begun.",
+            param="month",
+        )
+    owner = principal_of(request).user_id
+    found = await hop(monthly.of_month, owner, first)
+    if format == "csv":
+        return statement_table(found)
+    url = absolute(request, reverse("statement", args=[monthly.link(owner, first)]))
+    return JsonResponse(
+        {
+            "object": "statement",
+            "month": found.month,
+            "complete": found.complete,
+            "opening_balance": usd(found.opening),
+            "moves": [entry_body(move) for move in found.moves],
+            "charges": [
+                {"model": each.model, "requests": each.requests, "cost": usd(each.cost)}
+                for each in found.charges
+            ],
+            "charged": usd(found.charged),
+            "closing_balance": usd(found.closing),
+            "currency": "USD",
+            "url": url,
+        }
+    )
+
+
+def statement_table(found: Statement) -> HttpResponse:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(("date", "type", "reference", "requests", "amount"))
+    for row in monthly.rows(found):
+        reference, amount = row["reference"], row["amount"]
+        row |= {"reference": statement.harmless(reference), "amount": statement.decimal(amount)}
+        writer.writerow(row.values())
+    headers = {"Content-Disposition": f'attachment; filename="statement-{found.month}.csv"'}
+    return HttpResponse(out.getvalue(), content_type="text/csv", headers=headers)
 
 
 def purchase_body(purchase: Purchase) -> dict[str, Any]:

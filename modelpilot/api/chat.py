@@ -18,9 +18,10 @@ from modelpilot.api.ordering import Placed
 from modelpilot.api.schemas import ChatBody, TextBody
 from modelpilot.errors import ApiError
 from modelpilot.hop import hop
-from modelpilot.jobs import outcome, shown
+from modelpilot.jobs import outcome, parts, shown
 from modelpilot.jobs.ids import created, spell
 from modelpilot.jobs.outcome import Outcome
+from modelpilot.jobs.parts import Event, Reach
 
 router = Router(tags=["OpenAI-compatible"])
 
@@ -49,14 +50,20 @@ class Skin(Protocol):
     whole: str
     chunk: str
 
-    def answer(self, text: str) -> dict[str, Any]:
-        """A choice's text in a whole answer."""
+    def answer(self, choice: dict[str, Any]) -> dict[str, Any]:
+        """A choice of a whole answer, of the one in `inference.types.Result`."""
 
-    def opening(self) -> dict[str, Any] | None:
-        """What the first chunk of a choice says before the model does."""
+    def opening(self, part: str) -> dict[str, Any] | None:
+        """What the first chunk of a choice says, before the first piece, which is of `part`."""
 
-    def piece(self, text: str) -> dict[str, Any]:
-        """A streamed piece; the last one is empty."""
+    def naming(self, number: int, call: dict[str, str]) -> dict[str, Any]:
+        """The first chunk of a tool call."""
+
+    def piece(self, delta: Event) -> dict[str, Any]:
+        """A streamed piece."""
+
+    def closing(self) -> dict[str, Any]:
+        """What the last chunk of a choice says."""
 
 
 class Chat:
@@ -65,14 +72,52 @@ class Chat:
     whole = "chat.completion"
     chunk = "chat.completion.chunk"
 
-    def answer(self, text: str) -> dict[str, Any]:
-        return {"message": {"role": "assistant", "content": text, "refusal": None}}
+    def answer(self, choice: dict[str, Any]) -> dict[str, Any]:
+        calls = choice.get("tool_calls")
+        content = choice["text"] or (None if calls else "")
+        message = {"role": "assistant", "content": content, "refusal": None}
+        if choice.get("reasoning"):
+            message["reasoning_content"] = choice["reasoning"]
+        if calls:
+            message["tool_calls"] = calls
+        logprobs = choice.get("logprobs")
+        return {"message": message, "logprobs": logprobs and {**logprobs, "refusal": None}}
 
-    def opening(self) -> dict[str, Any]:
-        return {"delta": {"role": "assistant", "content": ""}}
+    def opening(self, part: str) -> dict[str, Any]:
+        content = "" if part == "content" else None
+        return {"delta": {"role": "assistant", "content": content}, "logprobs": None}
 
-    def piece(self, text: str) -> dict[str, Any]:
-        return {"delta": {"content": text} if text else {}}
+    def naming(self, number: int, call: dict[str, str]) -> dict[str, Any]:
+        head = {
+            "index": number,
+            "id": call["id"],
+            "type": "function",
+            "function": {"name": call["name"], "arguments": ""},
+        }
+        return {"delta": {"tool_calls": [head]}, "logprobs": None}
+
+    def piece(self, delta: Event) -> dict[str, Any]:
+        text = delta["text"]
+        match delta["part"]:
+            case "content":
+                logprobs = delta.get("logprobs")
+                return {
+                    "delta": {"content": text},
+                    "logprobs": logprobs and {"content": logprobs["content"], "refusal": None},
+                }
+            case "reasoning":
+                return {"delta": {"reasoning_content": text}, "logprobs": None}
+            case call:
+                said = {"index": number_of(call), "function": {"arguments": text}}
+                return {"delta": {"tool_calls": [said]}, "logprobs": None}
+
+    def closing(self) -> dict[str, Any]:
+        return {"delta": {}, "logprobs": None}
+
+
+def number_of(part: str) -> int:
+    """Which of the answer's calls the part "call.N" is."""
+    return int(part.removeprefix("call."))
 
 
 async def respond(request: HttpRequest, body: TextBody, skin: Skin) -> HttpResponseBase:
@@ -109,8 +154,7 @@ def completion(job: Outcome, skin: Skin) -> HttpResponseBase:
         "choices": [
             {
                 "index": choice["index"],
-                **skin.answer(choice["text"]),
-                "logprobs": None,
+                **skin.answer(choice),
                 "finish_reason": choice["finish_reason"],
             }
             for choice in job.result["choices"]
@@ -177,13 +221,13 @@ class Chunks:
         self.job = placed.id
         serving = placed.serving
         self.head = head(skin.prefix, skin.chunk, self.job, serving.model, serving.id)
-        self.choices = body.n or 1
         self.include_usage = bool(body.stream_options and body.stream_options.include_usage)
         if self.include_usage:
             self.head["usage"] = None
-        # Characters sent of each choice; deltas name their offset, so none is sent twice.
-        self.sent = [0] * self.choices
-        self.begun = False
+        # How much was sent; deltas name their offset, so nothing is sent twice.
+        self.reach = Reach()
+        # The choices that have had their first chunk.
+        self.begun: set[int] = set()
 
     async def encoded(self) -> AsyncIterator[bytes]:
         """Server-Sent Events. A client that stops reading cancels the job."""
@@ -193,7 +237,7 @@ class Chunks:
                 match event["type"]:
                     case "delta":
                         # Together: each part that is sent costs, however small.
-                        if new := self.delta(event["index"], event["offset"], event["text"]):
+                        if new := self.delta(event):
                             yield b"".join(new)
                     case "tick":
                         yield await hop(self.comment)
@@ -203,45 +247,51 @@ class Chunks:
             if not over:
                 waiting.cancel_detached(self.job)
 
-    def delta(self, index: int, offset: int, text: str) -> list[bytes]:
+    def delta(self, event: Event) -> list[bytes]:
         """The part of a delta that was not sent before."""
-        new = text[max(0, self.sent[index] - offset) :]
-        if not new:
+        new = self.reach.rest(event)
+        if new is None:
             return []
-        self.sent[index] += len(new)
-        return [*self.opening(), self.chunk(self.skin.piece(new), index)]
+        index, part = new["index"], new["part"]
+        chunks = self.opening(index, part)
+        if "call" in new and (index, part) not in self.reach.parts:
+            chunks.append(self.chunk(index, self.skin.naming(number_of(part), new["call"])))
+        self.reach.note(new)
+        if new["text"] or "logprobs" in new:
+            chunks.append(self.chunk(index, self.skin.piece(new)))
+        return chunks
 
-    def opening(self) -> list[bytes]:
-        """The first chunk of each choice, where the route has one: a chat's carries the role."""
-        opening = None if self.begun else self.skin.opening()
-        self.begun = True
-        return [] if opening is None else [self.chunk(opening, i) for i in range(self.choices)]
+    def opening(self, index: int, part: str) -> list[bytes]:
+        """The first chunk of a choice, where the route has one: a chat's carries the role."""
+        if index in self.begun:
+            return []
+        self.begun.add(index)
+        opening = self.skin.opening(part)
+        return [] if opening is None else [self.chunk(index, opening)]
 
     def ending(self, job: Outcome) -> list[bytes]:
         """What remains once the job has ended: the row has the last word."""
         if not job.succeeded:
             return [data(failure(job).body())]
-        chunks = self.opening()
+        chunks = []
         for choice in job.result["choices"]:
             index = choice["index"]
-            chunks += self.delta(index, 0, choice["text"])
-            end = self.skin.piece("")
+            for delta in parts.deltas(choice):
+                chunks += self.delta(delta)
+            # Of an answer without a word.
+            chunks += self.opening(index, "content")
+            end = self.skin.closing()
             chunks.append(
-                self.chunk(end, index, choice["finish_reason"], x_modelpilot=particulars(job))
+                self.chunk(index, end, choice["finish_reason"], x_modelpilot=particulars(job))
             )
         if self.include_usage:
             chunks.append(data({**self.head, "choices": [], "usage": job.result["usage"]}))
         return [*chunks, DONE]
 
     def chunk(
-        self, piece: dict[str, Any], index: int, finish_reason: str | None = None, **more: Any
+        self, index: int, piece: dict[str, Any], finish_reason: str | None = None, **more: Any
     ) -> bytes:
-        choice = {
-            "index": index,
-            **piece,
-            "logprobs": None,
-            "finish_reason": finish_reason,
-        }
+        choice = {"index": index, **piece, "finish_reason": finish_reason}
         return data({**self.head, "choices": [choice], **more})
 
     def comment(self) -> bytes:

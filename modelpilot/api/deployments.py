@@ -53,7 +53,8 @@ async def get_deployment(request: HttpRequest, deployment_id: str) -> HttpRespon
 async def change_deployment(
     request: HttpRequest, deployment_id: str, body: DeploymentChange
 ) -> HttpResponseBase:
-    """Pin it (one pod stays loaded), set its most pods, or its idle time (null: the default)."""
+    """Pin it (one pod stays loaded), set its most pods, its idle time or its engine (null: the
+    default); another engine is that of the pods that start from now on."""
     require_deployer(request)
 
     def change() -> dict[str, Any]:
@@ -78,7 +79,7 @@ async def create_deployment(request: HttpRequest, body: DeployBody) -> HttpRespo
         )
 
     def deploy() -> dict[str, Any]:
-        return body_of(deployments.deploy(card))
+        return body_of(deployments.deploy(card, body.engine or ""))
 
     return JsonResponse(await hop(deploy), status=201)
 
@@ -126,6 +127,8 @@ def deployment_body(seen: DeploymentView) -> dict[str, Any]:
         "id": seen.id,
         "object": "deployment",
         "model": seen.model,
+        "engine": seen.engine,
+        "engine_reason": seen.engine_reason,
         "status": "running" if seen.running else "stopped",
         "phase": seen.phase,
         "progress": seen.progress,

@@ -11,8 +11,10 @@ from modelpilot.api import jobs, waiting
 from modelpilot.api.auth import PERMISSIONS, Key
 from modelpilot.errors import ApiError
 from modelpilot.hop import hop
+from modelpilot.jobs import parts
 from modelpilot.jobs.follow import TICK, Position, Subscription, position, reader, spell
 from modelpilot.jobs.models import Job
+from modelpilot.jobs.parts import Event, Reach
 
 router = Router(tags=["Jobs"])
 
@@ -23,12 +25,20 @@ router = Router(tags=["Jobs"])
     summary="Follow a job",
 )
 async def follow_job(request: HttpRequest, job_id: str) -> HttpResponseBase:
-    """Server-Sent Events: `state`, `progress`, `delta`, `restart`, and at last `end`.
+    """Server-Sent Events: `state`, `delta`, `sound`, `progress`, `preview`, `restart`, and at last
+    `end`.
 
-    A `delta` belongs at its `offset` (in characters) of choice `index`: cut your text there
-    and append, then a repeated piece does no harm. `restart` means that the pod died and all
-    text so far is void. `end` carries the whole job. Reconnect with `Last-Event-ID` to go on
-    where you were; leaving does not cancel the job.
+    A `delta` is a piece of text of choice `index`, and of its `part`: `content`, `reasoning`
+    (thoughts before the answer), or `call.0`, `call.1`, … (the arguments of a tool call, as JSON;
+    `call` has its `id` and `name`). It belongs at its `offset` (in characters) of that part: cut
+    there and append, then a repeated piece does no harm. Its `logprobs`, if the request asked for
+    them, have an `offset` of their own, in tokens.
+
+    `sound` is a piece of a spoken file (`data` in base64, from the byte `offset` on), for a
+    client that waits for speech; `progress` is the `fraction` of the work that is done, `preview`
+    what a picture or film looks like so far (`data`, a JPEG in base64). `restart` means that the
+    pod died and all so far is void. `end` carries the whole job. Reconnect with `Last-Event-ID`
+    to go on where you were; leaving does not cancel the job.
     """
     after = last_event_id(request)
     job = await hop(jobs.find, request, job_id)
@@ -57,8 +67,8 @@ def last_event_id(request: HttpRequest) -> Position:
 
 
 async def told(request: HttpRequest, subscription: Subscription) -> AsyncIterator[bytes]:
-    # How much of each choice's text this connection has brought.
-    reach: dict[int, int] = {}
+    # How much of each answer this connection has brought.
+    reach = Reach()
     async for event in waiting.events(subscription):
         fields = {key: value for key, value in event.items() if key != "type"}
         match event["type"]:
@@ -67,23 +77,26 @@ async def told(request: HttpRequest, subscription: Subscription) -> AsyncIterato
             case "end":
                 body = await hop(whole, request, subscription)
                 for rest in untold(body, reach):
+                    del rest["type"]
                     yield message("delta", rest, subscription)
                 yield message("end", body, subscription)
             case "delta":
-                reach[fields["index"]] = fields["offset"] + len(fields["text"])
+                reach.note(event)
                 yield message("delta", fields, subscription)
+            case "restart":
+                reach = Reach()
+                yield message("restart", fields, subscription)
             case name:
                 yield message(name, fields, subscription)
 
 
-def untold(job: dict[str, Any], reach: dict[int, int]) -> list[dict[str, Any]]:
-    """The ends of the texts that the stream did not bring: the row has the last word."""
-    choices = (job["result"] or {}).get("choices", ())
-    return [
-        {"index": choice["index"], "offset": offset, "text": choice["text"][offset:]}
-        for choice in choices
-        if (offset := reach.get(choice["index"], 0)) < len(choice["text"])
-    ]
+def untold(job: dict[str, Any], reach: Reach) -> list[Event]:
+    """The ends of the parts that the stream did not bring: the row has the last word."""
+    result = job["result"] or {}
+    spoken = [{"index": 0, "text": result["text"]}] if "text" in result else ()
+    choices = result.get("choices", spoken)
+    deltas = [delta for choice in choices for delta in parts.deltas(choice)]
+    return [rest for delta in deltas if (rest := reach.rest(delta)) is not None]
 
 
 def state(subscription: Subscription) -> dict[str, Any]:

@@ -15,13 +15,15 @@ from modelpilot.errors import ApiError
 Body = TypeVar("Body", bound=BaseModel)
 
 
-def read_form(request: HttpRequest, model: type[Body]) -> tuple[Body, bytes]:
+def read_form(
+    request: HttpRequest, model: type[Body], lists: tuple[str, ...] = ()
+) -> tuple[Body, bytes]:
     """The checked body, and a digest that is the same whenever the client sends it again.
 
-    A form's boundary is another each time, so its bytes would not do. Files become base64.
-    Raises ApiError 400 or 422.
+    A form's boundary is another each time, so its bytes would not do. Files become base64. The
+    fields in `lists` may come several times in a form. Raises ApiError 400 or 422.
     """
-    fields = form(request) if is_form(request) else parse_json(request)
+    fields = form(request, lists) if is_form(request) else parse_json(request)
     try:
         body = model.model_validate(fields)
     except ValidationError as error:
@@ -35,11 +37,14 @@ def is_form(request: HttpRequest) -> bool:
     return request.content_type in ("multipart/form-data", "application/x-www-form-urlencoded")
 
 
-def form(request: HttpRequest) -> dict[str, Any]:
+def form(request: HttpRequest, lists: tuple[str, ...]) -> dict[str, Any]:
     """A form's fields and files by name; `image[]`, as SDKs write a list, is `image`."""
     fields: dict[str, Any] = {}
     for name, values in request.POST.lists():
-        add(fields, name, values)
+        if name.removesuffix("[]") in lists:
+            fields.setdefault(name.removesuffix("[]"), []).extend(values)
+        else:
+            add(fields, name, values)
     for name, files in request.FILES.lists():
         add(fields, name, [base64.b64encode(file.read()).decode() for file in files])
     return fields

@@ -22,7 +22,7 @@ from modelpilot.api.drawing import (
 )
 from modelpilot.api.forms import described, read_form
 from modelpilot.api.outputs import absolute
-from modelpilot.api.schemas import refuse_unsupported
+from modelpilot.api.schemas import OFF, refuse_unsupported
 from modelpilot.hop import hop
 from modelpilot.jobs import shown, storage
 from modelpilot.jobs.ids import created, spell
@@ -32,15 +32,18 @@ router = Router(tags=["Images"])
 openai_router = Router(tags=["OpenAI-compatible"])
 
 WAIT_S = 25.0
-UNSUPPORTED = (
-    "background",
-    "input_fidelity",
-    "moderation",
-    "output_compression",
-    "partial_images",
-    "quality",
-    "stream",
-    "style",
+UNSUPPORTED: dict[str, tuple[Any, ...]] = dict.fromkeys(
+    (
+        "background",
+        "input_fidelity",
+        "moderation",
+        "output_compression",
+        "partial_images",
+        "quality",
+        "stream",
+        "style",
+    ),
+    OFF,
 )
 # What the SDK's samples send and what we do anyway.
 USUAL = {"quality": "standard", "style": "vivid"}

@@ -20,7 +20,7 @@ from modelpilot.fleet import deployments
 from modelpilot.fleet.catalog import cards, price_of
 from modelpilot.fleet.deployments import Serving
 from modelpilot.hop import hop
-from modelpilot.jobs import measures
+from modelpilot.jobs import measures, shown
 from modelpilot.jobs.follow import TICK, Subscription, reader
 from modelpilot.jobs.ids import new_id
 from modelpilot.jobs.models import Job
@@ -31,8 +31,17 @@ USES = {
     Kind.AUDIO: "speech generation",
     Kind.IMAGE: "image generation",
     Kind.VIDEO: "video generation",
+    Kind.EMBEDDING: "embeddings",
+    Kind.TRANSCRIPTION: "transcriptions",
 }
-ARTICLES = {Kind.TEXT: "a", Kind.AUDIO: "an", Kind.IMAGE: "an", Kind.VIDEO: "a"}
+ARTICLES = {
+    Kind.TEXT: "a",
+    Kind.AUDIO: "an",
+    Kind.IMAGE: "an",
+    Kind.VIDEO: "a",
+    Kind.EMBEDDING: "an",
+    Kind.TRANSCRIPTION: "a",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +117,7 @@ async def place(
             cancel_after_s=cancel_after_s,
             stream=stream,
             watched=watched,
+            uploads=any(body.get(name) for name in shown.ATTACHMENTS),
             webhook=webhook,
             idempotency_key=idempotency_key,
             body_digest=(digest or hashlib.sha256(request.body).digest())

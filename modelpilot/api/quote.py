@@ -9,10 +9,12 @@ from pydantic import ValidationError
 from billing.money import usd
 from inference.types import Kind
 from modelpilot.api.auth import PERMISSIONS, Key, principal_of
+from modelpilot.api.embeddings import EmbeddingsBody
 from modelpilot.api.envelope import invalid
 from modelpilot.api.images import EditsBody, GenerationsBody, ImageBody
 from modelpilot.api.ordering import deployed, find_card, most
 from modelpilot.api.schemas import AudioBody, ChatBody, CompletionBody, QuoteBody, SpeechBody
+from modelpilot.api.transcriptions import TranscriptionsBody
 from modelpilot.api.videos import VideoBody, VideosBody
 from modelpilot.errors import ApiError
 from modelpilot.fleet.catalog import price_of
@@ -36,7 +38,9 @@ class PaidBody(Protocol):
 ROUTES: dict[str, tuple[type[PaidBody], Kind]] = {
     "chat/completions": (ChatBody, Kind.TEXT),
     "completions": (CompletionBody, Kind.TEXT),
+    "embeddings": (EmbeddingsBody, Kind.EMBEDDING),
     "audio/speech": (SpeechBody, Kind.AUDIO),
+    "audio/transcriptions": (TranscriptionsBody, Kind.TRANSCRIPTION),
     "generate/audio": (AudioBody, Kind.AUDIO),
     "generate/image": (ImageBody, Kind.IMAGE),
     "images/generations": (GenerationsBody, Kind.IMAGE),

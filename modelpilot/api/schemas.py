@@ -4,10 +4,21 @@ routes ignore them, since SDKs send extras, but refuse known ones that we would 
 These are pydantic's own models: ninja's Schema hands validators something else than the body.
 """
 
+import json
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from billing.money import micros
 from modelpilot.errors import ApiError
 from modelpilot.jobs import outbound
 
@@ -57,43 +68,47 @@ class OpenAI(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
 
-# What a field may say to ask for nothing that we lack.
-OFF: tuple[Any, ...] = (None, False, "none", "auto", "default", "text", "audio", {}, [])
+# What most fields say to ask for nothing that we lack.
+OFF: tuple[Any, ...] = (False, "none", "auto", "default", "text", "audio", {}, [])
 
 
-def refuse_unsupported(body: Any, names: tuple[str, ...]) -> Any:
-    """ApiError 400 for a field that OpenAI has and we lack, unless it is off."""
+def refuse_unsupported(body: Any, lacking: dict[str, tuple[Any, ...]]) -> Any:
+    """ApiError 400 for a field that OpenAI has and we lack, unless it asks for nothing else than
+    what we do: null, or one of its values in `lacking`."""
     if isinstance(body, dict):
-        for name in names:
-            if body.get(name) not in OFF:
+        for name, harmless in lacking.items():
+            value = body.get(name)
+            if value is not None and value not in harmless:
                 raise ApiError(
                     400,
                     "unsupported_parameter",
-                    f"'{name}' is not supported by this server. Leave it out.",
+                    f"'{name}' is not supported by this server{but(harmless)}. Leave it out.",
                     param=name,
                 )
     return body
 
 
+def but(harmless: tuple[Any, ...]) -> str:
+    said = [json.dumps(value) for value in harmless if value and harmless is not OFF]
+    return f" but for {' and '.join(said)}" if said else ""
+
+
 # Chat
 
-UNSUPPORTED_IN_CHAT = (
-    "audio",
-    "function_call",
-    "functions",
-    "logit_bias",
-    "logprobs",
-    "modalities",
-    "prediction",
-    "reasoning_effort",
-    "service_tier",
-    "store",
-    "tool_choice",
-    "tools",
-    "top_logprobs",
-    "verbosity",
-    "web_search_options",
-)
+UNSUPPORTED_IN_CHAT: dict[str, tuple[Any, ...]] = {
+    "audio": (),
+    "function_call": ("none",),
+    "functions": ([],),
+    "modalities": (["text"], []),
+    "prediction": (),
+    "service_tier": ("auto", "default"),
+    "store": (False,),
+    "verbosity": ("medium",),
+    "web_search_options": (),
+}
+# What parts of a message's content we lack.
+NOT_TEXT = {"image_url": "images", "input_audio": "audio", "file": "files"}
+FUNCTION_NAME = r"^[A-Za-z0-9_-]{1,64}$"
 
 
 class TextPart(OpenAI):
@@ -101,19 +116,114 @@ class TextPart(OpenAI):
     text: str
 
 
+class RefusalPart(OpenAI):
+    type: Literal["refusal"]
+    refusal: str
+
+    @property
+    def text(self) -> str:
+        return self.refusal
+
+
 def in_parts(content: Any) -> Any:
     return [{"type": "text", "text": content}] if isinstance(content, str) else content
 
 
-class Message(OpenAI):
-    role: Literal["system", "developer", "user", "assistant"]
-    content: Annotated[list[TextPart], BeforeValidator(in_parts)]
-    name: Annotated[str, Field(max_length=100)] | None = None
+class FunctionCall(OpenAI):
+    name: Annotated[str, Field(max_length=100)]
+    # JSON, but written by a model: it may be wrong.
+    arguments: str
 
-    def plain(self) -> dict[str, str]:
+
+class ToolCall(OpenAI):
+    id: Annotated[str, Field(min_length=1, max_length=100)]
+    type: Literal["function"] = "function"
+    function: FunctionCall
+
+
+Part = Annotated[TextPart | RefusalPart, Field(discriminator="type")]
+
+
+class Message(OpenAI):
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: Annotated[list[Part], BeforeValidator(in_parts)] | None = None
+    name: Annotated[str, Field(max_length=100)] | None = None
+    refusal: str | None = None
+    reasoning_content: str | None = None
+    tool_calls: Annotated[list[ToolCall], Field(max_length=128)] | None = None
+    tool_call_id: str | None = None
+
+    @model_validator(mode="after")
+    def says_something(self) -> "Message":
+        if self.tool_calls and self.role != "assistant":
+            raise ValueError("has 'tool_calls', which only an assistant's message has")
+        if self.role == "tool" and self.tool_call_id is None:
+            raise ValueError("needs 'tool_call_id' when its role is tool")
+        if self.content is None and not (self.tool_calls or self.refusal):
+            raise ValueError("needs 'content'")
+        return self
+
+    def plain(self) -> dict[str, Any]:
         """As engines take it: parts joined, and the newer name of `system` translated."""
-        content = "\n".join(part.text for part in self.content)
-        return {"role": "system" if self.role == "developer" else self.role, "content": content}
+        said = self.refusal if self.content is None else "\n".join(p.text for p in self.content)
+        more = {
+            "name": self.name,
+            "reasoning_content": self.reasoning_content,
+            "tool_calls": [call.model_dump() for call in self.tool_calls or ()],
+            "tool_call_id": self.tool_call_id,
+        }
+        return {
+            "role": "system" if self.role == "developer" else self.role,
+            "content": said,
+            **{name: value for name, value in more.items() if value},
+        }
+
+
+def refuse_pictures(body: Any) -> None:
+    """ApiError 400 for content that is no text, naming where it is."""
+    messages = body.get("messages") if isinstance(body, dict) else None
+    for number, message in enumerate(messages if isinstance(messages, list) else ()):
+        content = message.get("content") if isinstance(message, dict) else None
+        for place, part in enumerate(content if isinstance(content, list) else ()):
+            kind = part.get("type") if isinstance(part, dict) else None
+            if isinstance(kind, str) and kind in NOT_TEXT:
+                raise ApiError(
+                    400,
+                    "unsupported_content",
+                    f"The model takes no {NOT_TEXT[kind]}, only text. Leave out the part of type "
+                    f"'{kind}'.",
+                    param=f"messages.{number}.content.{place}",
+                )
+
+
+class Function(OpenAI):
+    name: Annotated[str, Field(pattern=FUNCTION_NAME)]
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class Tool(OpenAI):
+    type: Literal["function"]
+    function: Function
+
+    def plain(self) -> dict[str, Any]:
+        """As engines take it: a function without parameters takes an empty object."""
+        function = self.function.model_dump(exclude_none=True)
+        function.setdefault("parameters", {"type": "object", "properties": {}})
+        return {"type": "function", "function": function}
+
+
+class FunctionName(OpenAI):
+    name: str
+
+
+class NamedTool(OpenAI):
+    type: Literal["function"]
+    function: FunctionName
+
+
+ToolChoice = Literal["none", "auto", "required"] | NamedTool
 
 
 class StreamOptions(OpenAI):
@@ -147,6 +257,11 @@ Stop = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 Tokens = Annotated[Whole, Field(ge=1, le=1_000_000)]
+# From the number of a token, which JSON can only have as text.
+LogitBias = Annotated[
+    dict[Annotated[str, Field(pattern=r"^\d{1,9}$")], Annotated[Number, Field(ge=-100, le=100)]],
+    Field(max_length=1000),
+]
 
 
 class TextBody(OpenAI):
@@ -163,7 +278,10 @@ class TextBody(OpenAI):
     frequency_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
+    logit_bias: LogitBias | None = None
+    # These change no answer.
     user: str | None = None
+    metadata: dict[str, str] | None = None
     # Ours; OpenAI has its own elsewhere.
     webhook: WebhookUrl | None = None
     max_cost: MaxCost | None = None
@@ -179,6 +297,7 @@ class TextBody(OpenAI):
             "n": self.n or 1,
             "presence_penalty": self.presence_penalty or 0.0,
             "frequency_penalty": self.frequency_penalty or 0.0,
+            **({"logit_bias": self.logit_bias} if self.logit_bias else {}),
         }
 
 
@@ -186,23 +305,82 @@ class ChatBody(TextBody):
     messages: Annotated[list[Message], Field(min_length=1, max_length=1000)]
     max_completion_tokens: Tokens | None = None
     response_format: ResponseFormat | None = None
+    tools: Annotated[list[Tool], Field(max_length=128)] | None = None
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
+    reasoning_effort: (
+        Literal["none", "minimal", "low", "medium", "high", "xhigh", "max", "default"] | None
+    ) = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[Whole, Field(ge=0, le=20)] | None = None
 
     @model_validator(mode="before")
     @classmethod
     def only_supported(cls, body: Any) -> Any:
+        refuse_pictures(body)
         return refuse_unsupported(body, UNSUPPORTED_IN_CHAT)
 
+    @field_validator("messages")
+    @classmethod
+    def answers_have_calls(cls, messages: list[Message]) -> list[Message]:
+        known: set[str] = set()
+        for number, message in enumerate(messages):
+            known.update(call.id for call in message.tool_calls or ())
+            if message.role == "tool" and message.tool_call_id not in known:
+                raise ValueError(
+                    f"has a tool's answer (number {number}) whose 'tool_call_id' belongs to no "
+                    "call before it"
+                )
+        return messages
+
+    @field_validator("tool_choice")
+    @classmethod
+    def tool_is_there(cls, choice: ToolChoice | None, info: ValidationInfo) -> ToolChoice | None:
+        tools = info.data.get("tools") or ()
+        if choice in (None, "none", "auto"):
+            return choice
+        if not tools:
+            raise ValueError("needs 'tools'")
+        names = [tool.function.name for tool in tools]
+        if isinstance(choice, NamedTool) and choice.function.name not in names:
+            raise ValueError(f"names no tool of this request; 'tools' has {', '.join(names)}")
+        return choice
+
+    @field_validator("top_logprobs")
+    @classmethod
+    def logprobs_are_on(cls, top: int | None, info: ValidationInfo) -> int | None:
+        if top and not info.data.get("logprobs"):
+            raise ValueError("needs 'logprobs' to be true")
+        return top
+
     def request(self) -> dict[str, Any]:
-        """As `inference.types.ChatRequest` takes it."""
+        """As `inference.types.ChatRequest` takes it; what was not asked for is left out."""
         response_format = self.response_format
-        return {
+        choice = self.tool_choice
+        # Who may call nothing need not know of tools.
+        tools = [] if choice == "none" else [tool.plain() for tool in self.tools or ()]
+        chosen = choice.model_dump() if isinstance(choice, NamedTool) else choice
+        more = {
+            "tools": tools,
+            "tool_choice": chosen if tools else None,
+            "reasoning_effort": None
+            if self.reasoning_effort == "default"
+            else self.reasoning_effort,
+            "logprobs": self.logprobs,
+            "top_logprobs": self.top_logprobs,
+        }
+        request = {
             **super().request(),
             "messages": [message.plain() for message in self.messages],
             "max_tokens": self.max_completion_tokens or self.max_tokens,
             "response_format": None
             if response_format is None
             else response_format.model_dump(by_alias=True, exclude_none=True),
+            **{name: value for name, value in more.items() if value},
         }
+        if tools and self.parallel_tool_calls is False:
+            request["parallel_tool_calls"] = False
+        return request
 
 
 # Bare completions
@@ -226,19 +404,27 @@ class CompletionBody(TextBody):
     # Whether the answer begins with the prompt.
     echo: bool | None = None
 
+    # How many of the likeliest tokens to tell at each place; 0 is the one that was said.
+    logprobs: Annotated[Whole, Field(ge=0, le=5)] | None = None
+
     @model_validator(mode="before")
     @classmethod
     def only_supported(cls, body: Any) -> Any:
-        if isinstance(body, dict) and body.get("logprobs") == 0:
-            # Not off: it asks for those of the tokens that were said.
-            body = {**body, "logprobs": 1}
-        if isinstance(body, dict) and body.get("best_of") == 1:
-            body = {**body, "best_of": None}
-        return refuse_unsupported(body, ("best_of", "logit_bias", "logprobs", "suffix"))
+        return refuse_unsupported(body, {"best_of": (1,), "suffix": ("",)})
+
+    @field_validator("logprobs")
+    @classmethod
+    def not_of_the_prompt(cls, logprobs: int | None, info: ValidationInfo) -> int | None:
+        if logprobs is not None and info.data.get("echo"):
+            raise ValueError("can't be had with 'echo': those of a prompt are not known")
+        return logprobs
 
     def request(self) -> dict[str, Any]:
         """As `inference.types.ChatRequest` takes it."""
-        return {**super().request(), "prompt": self.prompt}
+        request = {**super().request(), "prompt": self.prompt}
+        if self.logprobs is not None:
+            request |= {"logprobs": True, "top_logprobs": self.logprobs}
+        return request
 
 
 # Speech
@@ -278,7 +464,7 @@ class SpeechBody(OpenAI):
     @model_validator(mode="before")
     @classmethod
     def only_supported(cls, body: Any) -> Any:
-        return refuse_unsupported(body, ("instructions", "stream_format"))
+        return refuse_unsupported(body, {"instructions": OFF, "stream_format": OFF})
 
     def request(self) -> dict[str, Any]:
         """As `inference.types.SpeechRequest` takes it."""
@@ -309,8 +495,13 @@ class QuoteBody(Native):
 # Deployments
 
 
+# The engine of one of the card's ways, or null: what fits the hardware best.
+EngineName = Annotated[str, Field(min_length=1, max_length=100)]
+
+
 class DeployBody(Native):
     model: ModelName
+    engine: EngineName | None = None
 
 
 class DeploymentChange(Native):
@@ -319,6 +510,7 @@ class DeploymentChange(Native):
     pinned: bool = False
     replicas: Annotated[Whole, Field(ge=1, le=MAX_REPLICAS)] = 1
     idle_seconds: Annotated[Whole, Field(ge=0, le=MAX_IDLE_SECONDS)] | None = None
+    engine: EngineName | None = None
 
 
 # Billing
@@ -327,6 +519,14 @@ class DeploymentChange(Native):
 def whole_cents(value: float) -> float:
     if round(value * 100) != round(value * 1_000_000) / 10_000:
         raise ValueError("must be of whole cents")
+    return value
+
+
+def whole_micros(value: float) -> float:
+    try:
+        micros(repr(value))
+    except ValueError:
+        raise ValueError("must have six decimals at most") from None
     return value
 
 
@@ -340,6 +540,38 @@ class CheckoutBody(Native):
 
 class RedeemBody(Native):
     code: Annotated[str, Field(min_length=1, max_length=60)]
+
+
+# Budgets
+
+# USD; a budget of nothing stops all that costs something.
+Dollars = Annotated[Number, Field(ge=0, le=1_000_000_000), AfterValidator(whole_micros)]
+
+
+class BudgetBody(Native):
+    period: Literal["day", "month"]
+    # Null ends the budget.
+    cap: Dollars | None
+    # Null: of the account.
+    key: Annotated[Whole, Field(ge=1, le=SEED)] | None = None
+    soft_percent: Annotated[Whole, Field(ge=1, le=100)] | None = None
+    soft_limit: Dollars | None = None
+
+    @model_validator(mode="after")
+    def one_soft_limit(self) -> "BudgetBody":
+        if self.soft_percent is not None and self.soft_limit is not None:
+            raise ApiError(
+                422,
+                "invalid_value",
+                "Send 'soft_percent' or 'soft_limit', not both.",
+                param="soft_limit",
+            )
+        return self
+
+
+class LowBalanceBody(Native):
+    # USD; null: no mail.
+    threshold: Annotated[Dollars, Field(gt=0)] | None
 
 
 # Webhooks

@@ -19,7 +19,7 @@ from modelpilot.api.voices import check_voice
 from modelpilot.hop import hop
 from modelpilot.jobs import shown, storage
 from modelpilot.jobs.models import Job
-from modelpilot.jobs.stream import Event
+from modelpilot.jobs.parts import Event
 
 log = logging.getLogger(__name__)
 

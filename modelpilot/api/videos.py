@@ -20,7 +20,7 @@ from modelpilot.api.drawing import (
 from modelpilot.api.forms import described, read_form
 from modelpilot.api.jobs import delete, find, known_id
 from modelpilot.api.outputs import absolute, shown_output
-from modelpilot.api.schemas import Whole, refuse_unsupported
+from modelpilot.api.schemas import OFF, Whole, refuse_unsupported
 from modelpilot.errors import ApiError
 from modelpilot.fleet.catalog import cards
 from modelpilot.hop import hop
@@ -133,7 +133,7 @@ class VideosBody(OpenAIDrawingBody):
     @model_validator(mode="before")
     @classmethod
     def only_supported(cls, body: Any) -> Any:
-        return refuse_unsupported(body, ("characters", "remix_id"))
+        return refuse_unsupported(body, {"characters": OFF, "remix_id": OFF})
 
     def request(self) -> dict[str, Any]:
         """As `inference.types.VideoRequest` takes it."""

@@ -19,8 +19,9 @@ from modelpilot.jobs import stream
 from modelpilot.jobs.cancel import cancel
 from modelpilot.jobs.follow import TICK, Subscription
 from modelpilot.jobs.models import Job
+from modelpilot.jobs.parts import Event
 from modelpilot.jobs.queue import position
-from modelpilot.jobs.stream import END, Event
+from modelpilot.jobs.stream import END
 
 OPENAI_WAIT_S = 600.0
 LONGEST_WAIT_S = 60.0
@@ -141,8 +142,8 @@ def outlook(job: Job) -> Outlook:
     usual_ms = run_seconds(job.model, serving) * 1000
     elapsed_ms = 0 if job.started_at is None else (time.time() - job.started_at.timestamp()) * 1000
     left_ms = max(usual_ms - elapsed_ms, usual_ms * eta.LATE)
-    if job.kind in (Kind.IMAGE, Kind.VIDEO):
-        # The engine counts its steps; its last one is not yet the end.
+    if job.kind in (Kind.IMAGE, Kind.VIDEO, Kind.TRANSCRIPTION):
+        # The engine counts its steps, or seconds; the last one is not yet the end.
         progress = min(0.99, stream.progress(job.id) or 0.0)
         if progress:
             left_ms = elapsed_ms * (1 - progress) / progress

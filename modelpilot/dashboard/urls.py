@@ -1,6 +1,6 @@
 from django.urls import include, path
 
-from modelpilot.dashboard import billing, deployments, front, overview, setup
+from modelpilot.dashboard import billing, deployments, front, overview, setup, statement
 from modelpilot.dashboard.admin.site import site
 
 urlpatterns = [
@@ -12,4 +12,5 @@ urlpatterns = [
     path("dashboard/deployments/", deployments.deployments, name="deployments"),
     path("dashboard/deployments/live", deployments.live, name="deployments-live"),
     path("dashboard/billing/success", billing.success, name="billing-success"),
+    path("dashboard/billing/statement/<str:token>", statement.statement, name="statement"),
 ]

@@ -11,9 +11,10 @@ from django.db.models import F, Value
 from django.db.models.functions import Coalesce, Now
 
 from billing.sql import PRICE_IN_FORCE
-from inference import engines, weights
+from inference import weights
 from inference.catalog import Card
 from inference.errors import InferenceError
+from inference.picking import Picked
 from modelpilot import prepared
 from modelpilot.accounts import audit
 from modelpilot.errors import ApiError
@@ -25,21 +26,22 @@ from modelpilot.fleet.models import Deployment
 MAX_FAILURES = 3
 
 
-def obstacle(card: Card) -> str | None:
+def obstacle(card: Card, engine: str = "") -> str | None:
     """Why this machine can't serve the card as it is, as a sentence; None if it can."""
-    if reason := engines.installed(card) or no_room_for(card):
-        return reason
+    picked = picked_for(card, engine)
+    if picked.obstacle:
+        return picked.obstacle
     try:
-        weights.find(card, settings.MODELS, settings.CACHE)
+        weights.find(picked.card, settings.MODELS, settings.CACHE)
     except InferenceError as error:
         return error.message
     return None
 
 
-def no_room_for(card: Card) -> str | None:
-    """Why no device has the memory, of this machine or of another that is alive."""
+def picked_for(card: Card, engine: str = "") -> Picked:
+    """How the card is run by the devices of this machine and of others that are alive."""
     elsewhere = [device for _, device in facts.found_devices(facts.alive_nodes())]
-    return machine.too_small_for(card, [*machine.devices(), *elsewhere])
+    return machine.pick(card, [*machine.devices(), *elsewhere], engine)
 
 
 def deploy_available() -> list[str]:
@@ -56,19 +58,37 @@ def deploy_available() -> list[str]:
     return models
 
 
-def deploy(card: Card) -> Deployment:
-    """Serve a card from now on; ApiError 422 says what is in the way."""
-    reason = obstacle(card)
-    if reason and not can_be_downloaded(card):
+def deploy(card: Card, engine: str = "") -> Deployment:
+    """Serve a card from now on, by `engine` if one is named; ApiError 422 says what hinders."""
+    must_have(card, engine)
+    reason = obstacle(card, engine)
+    if reason and not can_be_downloaded(card, engine):
         raise ApiError(
             422, "model_not_deployable", f"{card.id} can't be deployed. {reason}", param="model"
         )
     with transaction.atomic():
-        deployment, created = Deployment.objects.get_or_create(model=card.id)
+        deployment, created = Deployment.objects.get_or_create(
+            model=card.id, defaults={"engine": engine}
+        )
+        if engine and deployment.engine != engine:
+            deployment.engine = engine
+            deployment.save(update_fields=["engine"])
         if created:
             audit.record("deployment.create", about(deployment))
             return deployment
         return start(deployment)
+
+
+def must_have(card: Card, engine: str) -> None:
+    """Raises ApiError 422 if no way to run the card has that engine; empty means any."""
+    known = list(dict.fromkeys(way.engine for way in card.ways))
+    if engine and engine not in known:
+        raise ApiError(
+            422,
+            "invalid_value",
+            f"{card.id} has no engine '{engine}'. It has: {', '.join(known)}.",
+            param="engine",
+        )
 
 
 def about(deployment: Deployment) -> str:
@@ -76,11 +96,12 @@ def about(deployment: Deployment) -> str:
     return f"deployment {deployment.id} of {deployment.model}"
 
 
-def can_be_downloaded(card: Card) -> bool:
+def can_be_downloaded(card: Card, engine: str = "") -> bool:
     """Whether only the weights are missing, and the hub has them and answers."""
-    if engines.installed(card) or no_room_for(card):
+    picked = picked_for(card, engine)
+    if picked.obstacle:
         return False
-    return weights.reachable(card, settings.MODELS, settings.CACHE)
+    return weights.reachable(picked.card, settings.MODELS, settings.CACHE)
 
 
 def start(deployment: Deployment) -> Deployment:
@@ -103,7 +124,13 @@ def stop(deployment: Deployment) -> Deployment:
 
 
 def change(deployment: Deployment, **fields: Any) -> Deployment:
-    """Set `pinned`, `replicas` and `idle_seconds`; the nodes follow within a second."""
+    """Set `pinned`, `replicas`, `idle_seconds` and `engine` (None: what fits best); the nodes
+    follow within a second, but pods that run stay on their engine."""
+    if "engine" in fields:
+        fields["engine"] = fields["engine"] or ""
+        card = cards().cards.get(deployment.model)
+        if card is not None:
+            must_have(card, fields["engine"])
     for name, value in fields.items():
         setattr(deployment, name, value)
     if fields:

@@ -1,6 +1,6 @@
 """The fleet as the plan wants to know it, gathered from the tables."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,6 +9,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from modelpilot import prepared
+from modelpilot.fleet import machine
 from modelpilot.fleet.catalog import cards
 from modelpilot.fleet.machine import CPU, Device
 from modelpilot.fleet.models import Deployment, Node, Pod
@@ -60,10 +61,11 @@ def gather() -> Facts:
     """Asks once for nodes, deployments, queues, pods and running jobs."""
     queues, running = queues_now(), running_now()
     nodes, pods = alive_nodes(), list(Pod.objects.order_by("created_at"))
+    there = [device for _, device in found_devices(nodes)]
     wishes = [
         wish
         for deployment in Deployment.objects.all()
-        if (wish := wish_of(deployment, queues.get(deployment.model, Queue()))) is not None
+        if (wish := wish_of(deployment, queues.get(deployment.model, Queue()), there)) is not None
     ]
     return Facts(
         devices_of(nodes, pods),
@@ -115,14 +117,18 @@ def budget(node: str, device: Device, pods: Iterable[Pod]) -> int:
     return max(0, device.memory_mb - others)
 
 
-def wish_of(deployment: Deployment, queue: Queue) -> DeploymentFacts | None:
+def wish_of(
+    deployment: Deployment, queue: Queue, there: Collection[Device]
+) -> DeploymentFacts | None:
     """None: the operator took its card out of the catalog."""
     card = cards().cards.get(deployment.model)
     if card is None:
         return None
+    card = machine.pick(card, there, deployment.engine).card
     load, run, idle = deployment.load_seconds, deployment.run_seconds, deployment.idle_seconds
     return DeploymentFacts(
         id=deployment.id,
+        engine=card.engine,
         device=card.device,
         memory_mb=card.memory_mb,
         wanted=deployment.desired == Deployment.Desired.RUNNING,

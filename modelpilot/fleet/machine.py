@@ -14,7 +14,9 @@ import psutil
 import pynvml
 from django.conf import settings
 
+from inference import engines, picking
 from inference.catalog import Card
+from inference.picking import Picked
 from inference.types import Device as Computing
 
 log = logging.getLogger(__name__)
@@ -135,6 +137,11 @@ def allowed(visible: str, names: Collection[str]) -> bool:
     )
 
 
+def kind(device: str) -> str:
+    """What a device's `id` says of its kind."""
+    return "cpu" if device == CPU else "cuda"
+
+
 def environment(device: str) -> dict[str, str]:
     """What a pod on a device is told: it sees that GPU as its only one, or none."""
     return {"CUDA_VISIBLE_DEVICES": "" if device == CPU else device}
@@ -149,6 +156,13 @@ def computing(device: str, memory_mb: int) -> Computing:
     if device == CPU:
         return Computing("cpu", 0, threads)
     return Computing("cuda", 0, threads, memory_mb)
+
+
+def pick(card: Card, there: Collection[Device], engine: str = "") -> Picked:
+    """Which of the card's ways is taken on these devices (see `inference.picking`)."""
+    return picking.pick(
+        card, lambda way: engines.installed(way) or too_small_for(way, there), engine
+    )
 
 
 def too_small_for(card: Card, there: Collection[Device]) -> str | None:

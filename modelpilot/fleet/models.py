@@ -50,6 +50,8 @@ class Deployment(models.Model):
     failures = models.IntegerField(default=0)
     error = models.TextField(default="")
     retry_at = models.DateTimeField(null=True)
+    # The engine that the operator chose; empty: what fits the hardware best.
+    engine = models.CharField(max_length=100, default="", blank=True)
     # When a pod of it was last told to go: who has just been served waits from then on.
     left_at = models.DateTimeField(null=True)
 
@@ -75,6 +77,8 @@ class Pod(models.Model):
     phase = models.CharField(max_length=20, choices=Phase.choices, default=Phase.STARTING)
     # 0..1 of the download, while there is one.
     progress = models.FloatField(null=True)
+    # Of the ways to run its model, the one that was chosen when it started.
+    engine = models.CharField(max_length=100, default="")
     # What its card reckons with, on its device; and what it has in the machine's memory.
     memory_mb = models.IntegerField()
     resident_mb = models.IntegerField(default=0)

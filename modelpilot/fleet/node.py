@@ -75,13 +75,18 @@ class NodeRunner:
             if isinstance(action, Stop) and action.pod in self.children:
                 self.stop(action.pod, action.reason)
             elif isinstance(action, Start) and action.node == self.name:
-                self.start(action.deployment, action.device)
+                self.start(action)
 
-    def start(self, deployment_id: str, device: str) -> None:
-        deployment = Deployment.objects.get(id=deployment_id)
-        card = cards().cards[deployment.model]
+    def start(self, start: Start) -> None:
+        deployment = Deployment.objects.get(id=start.deployment)
+        device = start.device
+        card = cards().cards[deployment.model].way(start.engine, machine.kind(device))
         pod = Pod.objects.create(
-            deployment=deployment, node_id=self.name, device=device, memory_mb=card.memory_mb
+            deployment=deployment,
+            node_id=self.name,
+            device=device,
+            engine=card.engine,
+            memory_mb=card.memory_mb,
         )
         log.info("Starting pod %s for %s on %s.", pod.id, deployment.model, device)
         child = Child(

@@ -12,7 +12,8 @@ from uuid import UUID
 
 from django.conf import settings
 
-from modelpilot.fleet import eta, facts
+from modelpilot.fleet import eta, facts, machine
+from modelpilot.fleet.catalog import cards
 from modelpilot.fleet.facts import Facts
 from modelpilot.fleet.models import Deployment, Node, Pod
 
@@ -26,6 +27,7 @@ class PodView:
     id: UUID
     node: str
     device: str
+    engine: str
     phase: str
     progress: float | None
     memory_mb: int
@@ -37,10 +39,14 @@ class PodView:
 @dataclass(frozen=True, slots=True)
 class DeploymentView:
     """`phase` is that of its most advanced pod that stays, "cold" without one; `wait_s` is how
-    long a job that comes now will take until its end, None where nobody can tell."""
+    long a job that comes now will take until its end, None where nobody can tell. `engine` is the
+    one that a pod would have now; `engine_chosen`: by the operator."""
 
     id: str
     model: str
+    engine: str
+    engine_reason: str
+    engine_chosen: bool
     running: bool
     phase: str
     progress: float | None
@@ -111,9 +117,13 @@ def view(
     p50, p90 = spread(deployment.recent_runs)
     ahead = eta.outlook(deployment.id, now)
     idle = deployment.idle_seconds
+    engine, reason = engine_of(deployment, now)
     return DeploymentView(
         id=deployment.id,
         model=deployment.model,
+        engine=engine,
+        engine_reason=reason,
+        engine_chosen=bool(deployment.engine),
         running=deployment.desired == Deployment.Desired.RUNNING,
         phase=leading.phase if leading else "cold",
         progress=leading.progress if leading else None,
@@ -132,11 +142,22 @@ def view(
     )
 
 
+def engine_of(deployment: Deployment, now: Facts) -> tuple[str, str]:
+    """The engine that a pod of it would have now, and why; empty without its card."""
+    card = cards().cards.get(deployment.model)
+    if card is None:
+        return "", "its card is gone"
+    there = [device for _, device in facts.found_devices(now.nodes)]
+    picked = machine.pick(card, there, deployment.engine)
+    return picked.card.engine, picked.obstacle or picked.why
+
+
 def pod_view(row: Pod, busy: int, now: datetime) -> PodView:
     return PodView(
         id=row.id,
         node=row.node_id,
         device=row.device,
+        engine=row.engine,
         phase=row.phase,
         progress=row.progress,
         memory_mb=facts.held_mb(row),

@@ -40,7 +40,8 @@ class DeviceFacts:
 @dataclass(frozen=True, slots=True)
 class DeploymentFacts:
     """`wanted` is false for a stopped one; `waiting` counts its queued jobs; without a pod it
-    has waited for `waited_s`. `replicas` is the most pods it may have, of `slots` each."""
+    has waited for `waited_s`. `replicas` is the most pods it may have, of `slots` each.
+    `engine` is the one that was picked, with what it needs."""
 
     id: str
     memory_mb: int
@@ -49,6 +50,7 @@ class DeploymentFacts:
     idle_seconds: int
     pinned: bool
     device: str = "cpu"
+    engine: str = ""
     replicas: int = 1
     slots: int = 1
     waited_s: float = 0.0
@@ -86,6 +88,7 @@ class Start:
     deployment: str
     node: str
     device: str
+    engine: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,7 +311,7 @@ class Board:
         self.free[place] -= deployment.memory_mb
         self.coming[place] -= deployment.memory_mb
         self.copies[deployment.id] += 1
-        return Start(deployment.id, *place)
+        return Start(deployment.id, *place, deployment.engine)
 
     # Making room
 

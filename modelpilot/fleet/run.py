@@ -52,7 +52,8 @@ class Run:
         # Whether the client has got something that it pays for.
         self.delivered = False
         # What was read and said so far: all that a stopped job pays for, where it pays by that.
-        self.tokens_in = self.tokens_cached = self.tokens_out = 0
+        self.tokens_in = self.tokens_cached = 0
+        self.tokens_out = self.tokens_reasoning = 0
         self.characters = 0
         # Whether the row says that the client may have got a part of the answer.
         self.begun = claim.stream
@@ -77,13 +78,15 @@ class Run:
     def emit(self, event: Event) -> None:
         self.check()
         match event:
+            case Delta():
+                self.tokens_out += event.tokens
+                if event.part == "reasoning":
+                    self.tokens_reasoning += event.tokens
+                if event.text or event.call or event.logprobs:
+                    self.delivered = True
+                    self.channel.delta(event)
             case Read(tokens=tokens, cached=cached):
                 self.tokens_in, self.tokens_cached = tokens, cached
-            case Delta(text=text, index=index, tokens=tokens):
-                self.tokens_out += tokens
-                if text:
-                    self.delivered = True
-                    self.channel.delta(index, text)
             case Sound(content=content, characters=characters):
                 if content:
                     self.sound(event)
@@ -166,10 +169,8 @@ class Run:
         # "lost" and "draining": the job is, or will be, somebody else's.
 
     def partial_result(self) -> dict[str, Any] | None:
-        choices = [
-            {"index": index, "text": self.channel.text(index), "finish_reason": "cancelled"}
-            for index in sorted(self.channel.texts)
-        ]
+        """What the client got of an answer that was cancelled."""
+        choices = self.channel.choices("cancelled")
         return {"choices": choices, "usage": self.usage()} if choices else None
 
     def usage(self) -> dict[str, Any]:
@@ -179,6 +180,7 @@ class Run:
             "completion_tokens": self.tokens_out,
             "total_tokens": self.tokens_in + self.tokens_out,
             "prompt_tokens_details": {"cached_tokens": self.tokens_cached},
+            "completion_tokens_details": {"reasoning_tokens": self.tokens_reasoning},
         }
 
     def so_far(self) -> Measures:

@@ -12,9 +12,10 @@ from django.conf import settings
 
 from billing.prices import in_force
 from billing.pricing import Price
-from inference import engines, weights
+from inference import weights
 from inference.catalog import Card
 from inference.errors import InferenceError
+from inference.picking import Picked
 from modelpilot.fleet import facts, machine, overview
 from modelpilot.fleet.catalog import cards, price_of
 from modelpilot.fleet.machine import Device
@@ -33,22 +34,32 @@ class Weights(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ModelView:
-    """A card, what it costs now, and what is in the way of serving it (`obstacle`, a sentence).
+    """A card, what it costs now, how it is run here (`picked`), and what is in the way of that.
 
     `looked` are the places where weights that are not here were looked for.
     """
 
     card: Card
+    picked: Picked
     price: Price
     changed: bool
-    obstacle: str | None
     weights: Weights
     looked: list[str]
     deployment: DeploymentView | None
 
     @property
     def deployable(self) -> bool:
-        return self.obstacle is None and self.weights != Weights.MISSING
+        return self.picked.obstacle is None and self.weights != Weights.MISSING
+
+    @property
+    def engines(self) -> list[str]:
+        """Those that can run it somewhere, in the card's order."""
+        return list(dict.fromkeys(way.engine for way in self.card.ways))
+
+    @property
+    def others(self) -> list[tuple[Card, str]]:
+        """The ways that can't be taken, and why; without the one that is shown anyway."""
+        return [each for each in self.picked.passed if each[0] != self.picked.card]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +92,14 @@ def take() -> Stock:
 def seen(
     card: Card, there: Collection[Device], price: Price, deployment: DeploymentView | None
 ) -> ModelView:
-    where, looked = whereabouts(card)
+    chosen = deployment.engine if deployment is not None and deployment.engine_chosen else ""
+    picked = machine.pick(card, there, chosen)
+    where, looked = whereabouts(picked.card)
     return ModelView(
         card=card,
+        picked=picked,
         price=price,
         changed=price != price_of(card),
-        obstacle=engines.installed(card) or machine.too_small_for(card, there),
         weights=where,
         looked=looked,
         deployment=deployment,

@@ -14,7 +14,8 @@ from typing import Any
 import orjson
 
 from modelpilot.jobs import valkey
-from modelpilot.jobs.stream import FIELD, LIFETIME_S, Event, key, watch_key
+from modelpilot.jobs.parts import Event
+from modelpilot.jobs.stream import FIELD, LIFETIME_S, key, watch_key
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from billing import ledger, payments
 from billing import reconcile as stripe_reconcile
 from billing.models import Proof
 from modelpilot.celery import app
+from modelpilot.jobs import notices, sql, storage, webhooks
 from modelpilot.jobs import rescue as rescuer
-from modelpilot.jobs import sql, storage, webhooks
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +23,11 @@ def rescue() -> None:
 @app.task(name="deliver")
 def deliver() -> None:
     webhooks.deliver()
+
+
+@app.task(name="notify")
+def notify() -> None:
+    notices.send()
 
 
 @app.task(name="expire")

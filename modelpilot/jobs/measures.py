@@ -36,7 +36,7 @@ def at_most(card: Card, request: dict[str, Any]) -> Measures:
             return replace(asked, input_tokens=sum(each))
         case "transcription":
             # Longer recordings are refused, and nobody opens one before the model does.
-            return replace(asked, audio_seconds=Fraction(getattr(card, "max_seconds", None) or 0))
+            return replace(asked, audio_seconds=Fraction(card.max_seconds or 0))
         case _:
             return asked
 

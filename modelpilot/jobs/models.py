@@ -10,10 +10,12 @@ A queued job can also be cancelled, or fail at its deadline, without ever runnin
 import uuid
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
 
 from billing.models import Transfer
+from modelpilot.accounts.models import ApiKey
 from modelpilot.jobs.ids import new_id
 
 
@@ -37,11 +39,13 @@ class Job(models.Model):
     # SHA-256 of the body, to tell a retry from another request under the same key.
     body_digest = models.BinaryField(max_length=32, null=True)
 
-    kind = models.CharField(max_length=10)
+    kind = models.CharField(max_length=20)
     # A catalog id and a deployment id; names, so that jobs outlive both.
     model = models.CharField(max_length=100)
     deployment = models.CharField(max_length=40)
     request = models.JSONField()
+    # Files came with the request: they are forgotten when outputs are.
+    uploads = models.BooleanField(db_default=False)
     # A client reads along: once claimed it is never started again (see rescue).
     stream = models.BooleanField(default=False)
     # A client waits; the pod cancels when nobody has refreshed `watch:<id>` for a while.
@@ -69,6 +73,8 @@ class Job(models.Model):
     tariff = models.JSONField(null=True)
     cost = models.BigIntegerField(default=0)
     hold = models.OneToOneField(Transfer, models.PROTECT, null=True, related_name="job")
+    # The budgets that it was counted in when it was accepted.
+    budgets = ArrayField(models.BigIntegerField(), null=True)
 
     result = models.JSONField(null=True)
     error = models.JSONField(null=True)
@@ -114,6 +120,7 @@ class Job(models.Model):
                 name="jobs_unsuccessful",
                 condition=models.Q(state__in=["failed", "cancelled"]),
             ),
+            models.Index(fields=["id"], name="jobs_with_uploads", condition=models.Q(uploads=True)),
             # What an account and a key have under way: counted by every submit.
             models.Index(
                 fields=["owner", "key"],
@@ -165,6 +172,56 @@ class Usage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.model} by key {self.key} on {self.day}"
+
+
+class Budget(models.Model):
+    """The most that an account, or one key of it, may spend on the jobs of a day or a month (UTC).
+
+    `spent` is what the jobs accepted since `start` cost or, as long as they have not ended, hold.
+    It is raised by the statement that holds the money and lowered by the one that ends the job
+    (see sql.py), and counts for the period that began at `start` only. Amounts are micro-dollars.
+    """
+
+    class Period(models.TextChoices):
+        DAY = "day"
+        MONTH = "month"
+
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, related_name="budgets", db_index=False
+    )
+    # Null: of the account, whatever its keys.
+    key = models.ForeignKey(
+        ApiKey, models.CASCADE, null=True, related_name="budgets", db_index=False
+    )
+    period = models.CharField(max_length=5, choices=Period.choices)
+    cap = models.BigIntegerField()
+    # Above which its owner gets a mail: a share of the cap, or an amount.
+    soft_percent = models.SmallIntegerField(null=True)
+    soft_amount = models.BigIntegerField(null=True)
+    # The first day of the period that `spent` is of.
+    start = models.DateField()
+    spent = models.BigIntegerField()
+    # What of it was spent and held before the budget was made, of which no job knows.
+    carried = models.BigIntegerField()
+    # The period of which the owner has had the mail.
+    told = models.DateField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["owner", "key", "period"],
+                name="one_budget_per_key_and_period",
+                nulls_distinct=False,
+            ),
+            models.CheckConstraint(
+                name="budget_in_bounds",
+                condition=models.Q(cap__gte=0, spent__gte=0, carried__gte=0)
+                & (models.Q(soft_percent=None) | models.Q(soft_amount=None)),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.cap} a {self.period}"
 
 
 class Output(models.Model):

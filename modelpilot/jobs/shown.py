@@ -11,7 +11,7 @@ from modelpilot.jobs import storage
 from modelpilot.jobs.models import Job
 
 # What a request brings along as a file.
-ATTACHMENTS = ("image", "mask", "audio_prompt")
+ATTACHMENTS = ("image", "mask", "audio_prompt", "audio")
 
 
 def ended(job: Job, link: Callable[[str], str]) -> dict[str, Any]:
@@ -38,10 +38,22 @@ def ended(job: Job, link: Callable[[str], str]) -> dict[str, Any]:
             }
             for output in job.outputs.all()
         ],
-        "result": job.result if job.kind == Kind.TEXT else None,
+        "result": told(job),
         "error": job_error(job.error).body()["error"] if job.error else None,
         "request": abridged(job.request),
     }
+
+
+def told(job: Job) -> dict[str, Any] | None:
+    """The result, where it is for reading: not what is in the outputs, and no vectors."""
+    if job.kind in (Kind.TEXT, Kind.TRANSCRIPTION):
+        return job.result
+    if job.kind == Kind.EMBEDDING and job.result:
+        count = len(job.result["embeddings"])
+        dimensions = job.result["dimensions"]
+        vectors = f"({count} {'vector' if count == 1 else 'vectors'} of {dimensions} numbers)"
+        return {**job.result, "embeddings": vectors}
+    return None
 
 
 def abridged(request: dict[str, Any]) -> dict[str, Any]:

@@ -3,22 +3,56 @@
 They are SQL, not ORM, because each must be one atomic step (money and job together,
 claim and fence together) and because they are most of what a request costs (hence the
 casts, see modelpilot.prepared).
-Rows are locked in the order key, job, account, usage, transfer. Only a submit under a key
+Rows are locked in the order key, job, account, budgets, transfer. Only a submit under a key
 with a concurrency locks the key. Submit takes the account before the job, but its job is
 new, so nobody can be waiting for it. Whoever ends a job locks account and usage in the
-order that `conclude` has them in, which is the same for all.
+order that `conclude` has them in, which is the same for all; nobody else locks usage. An
+owner's budgets are locked by whoever has that owner's account, so one at a time, and by the
+mailer (see notices), which locks a single one and nothing else.
 """
 
 from billing import sql as billing
 
-# One job and its hold, or nothing. Answers (id, None); (None, "key" or "account") for whichever
-# has as many jobs under way as it may; (None, None) when the money is short. A UNIQUE
-# violation: the idempotency key is taken. Submits of one moment don't see each other's jobs,
-# so an account may go over its bound by as many as there are connections; a key may not, as
-# its row is locked before (see submit.admit). The fair tag is the larger of the model's
-# virtual time (the lowest tag that waits) and one past the account's own last: start-time fair
-# queueing (Goyal, Vin and Cheng, 1996), so nobody waits behind another account's hundred.
-SUBMIT = f"""
+# The first day (UTC) of the period of `period` ("day", "month") that it is now. Not now(): a
+# submit may have waited for its account since its transaction began.
+CURRENT = "date_trunc(period, statement_timestamp() AT TIME ZONE 'UTC')::date"
+# What a budget says is spent in that period.
+SPENT = f"CASE WHEN start >= {CURRENT} THEN spent ELSE 0 END"
+
+
+def submission(*, budgeted: bool) -> str:
+    """One job and its hold, or nothing. Answers (id, None); (None, "key" or "account") for
+    whichever has as many jobs under way as it may; (None, None) when the money is short. A UNIQUE
+    violation: the idempotency key is taken.
+
+    Submits of one moment don't see each other's jobs, so an account may go over its bound by as
+    many as there are connections; a key may not, as its row is locked before (see submit.admit).
+    The fair tag is the larger of the model's virtual time (the lowest tag that waits) and one past
+    the account's own last: start-time fair queueing (Goyal, Vin and Cheng, 1996), so nobody waits
+    behind another account's hundred.
+
+    An owner without budgets pays nothing for them: the UPDATE that holds the money also asks the
+    account's flag. `budgeted` asks the budgets themselves in that same condition, and raises them;
+    the account must be locked before, so that nothing of them changes meanwhile.
+    """
+    if budgeted:
+        budgets = f"""applying AS (
+    SELECT id, {CURRENT} AS current, {SPENT} + %(price)s::bigint > cap AS short
+    FROM jobs_budget
+    WHERE owner_id = %(owner)s::bigint AND (key_id IS NULL OR key_id = %(key)s::bigint)
+), """
+        admitted = "NOT EXISTS (SELECT 1 FROM applying WHERE short)"
+        counted = "(SELECT array_agg(id) FROM applying)"
+        raised = """, raised AS (
+    UPDATE jobs_budget budget
+    SET spent = CASE WHEN start >= current THEN spent ELSE 0 END + %(price)s::bigint,
+        carried = CASE WHEN start >= current THEN carried ELSE 0 END,
+        start = GREATEST(start, current)
+    FROM applying, job WHERE budget.id = applying.id
+)"""
+    else:
+        budgets, admitted, counted, raised = "", "NOT budgeted", "NULL", ""
+    return f"""
 WITH room AS (
     SELECT CASE
         WHEN %(concurrency)s::int IS NOT NULL AND %(concurrency)s::int <= (
@@ -35,15 +69,16 @@ WITH room AS (
                 LIMIT %(jobs_per_account)s::int) of_account)
             THEN 'account'
     END AS lacking
-), {billing.hold("(SELECT lacking FROM room) IS NULL")}, job AS (
+), {budgets}{billing.hold(f"(SELECT lacking FROM room) IS NULL AND {admitted}")}, job AS (
     INSERT INTO jobs_job (id, owner_id, key, permission, route, request_id, idempotency_key,
-                          body_digest, kind, model, deployment, request, stream, watched, state,
-                          fair_tag, attempt, deadline_at, cancel_at, price, tariff, cost, hold_id,
-                          webhook)
+                          body_digest, kind, model, deployment, request, stream, watched,
+                          uploads, state, fair_tag, attempt, deadline_at, cancel_at, price,
+                          tariff, cost, hold_id, webhook, budgets)
     SELECT %(id)s::uuid, %(owner)s::bigint, %(key)s::bigint, %(permission)s::text,
            %(route)s::text, %(request_id)s::text, %(idempotency_key)s::text,
            %(body_digest)s::bytea, %(kind)s::text, %(model)s::text, %(deployment)s::text,
-           %(request)s::jsonb, %(stream)s::boolean, %(watched)s::boolean, 'queued',
+           %(request)s::jsonb, %(stream)s::boolean, %(watched)s::boolean,
+           %(uploads)s::boolean, 'queued',
            GREATEST(
                COALESCE((SELECT min(fair_tag) FROM jobs_job
                          WHERE state = 'queued' AND model = %(model)s::text), 0),
@@ -52,13 +87,18 @@ WITH room AS (
                            AND owner_id = %(owner)s::bigint), 0)),
            0, now() + make_interval(secs => %(deadline_s)s::float8),
            now() + make_interval(secs => %(cancel_after_s)s::float8), %(price)s::bigint,
-           %(tariff)s::jsonb, 0, (SELECT id FROM hold), %(webhook)s::text
+           %(tariff)s::jsonb, 0, (SELECT id FROM hold), %(webhook)s::text,
+           {counted}
     WHERE (SELECT lacking FROM room) IS NULL
       AND (({billing.ADMITTED_FREE}) OR EXISTS (SELECT 1 FROM hold))
     RETURNING id
-)
+){raised}
 SELECT (SELECT id FROM job), (SELECT lacking FROM room)
 """
+
+
+SUBMIT = submission(budgeted=False)
+SUBMIT_BUDGETED = submission(budgeted=True)
 
 # The next runnable jobs of a model become this pod's. SKIP LOCKED: pods never wait for
 # each other's claims. The new attempt is the fence. Of the jobs in their last attempt a pod
@@ -99,8 +139,8 @@ RETURNING jobs_job.id, jobs_job.attempt, cancel_requested_at IS NOT NULL
 
 
 def conclude(condition: str) -> str:
-    """The statement that ends a job, settles its hold, counts its usage, stores its outputs
-    and posts its webhooks, if `condition`."""
+    """The statement that ends a job, settles its hold, gives the rest of it back to the budgets,
+    counts its usage, stores its outputs and posts its webhooks, if `condition`."""
     return f"""
 WITH done AS (
     UPDATE jobs_job
@@ -108,7 +148,8 @@ WITH done AS (
         cost = LEAST(%(charge)s::bigint, price),
         result = %(result)s::jsonb, error = %(error)s::jsonb
     WHERE id = %(id)s::uuid AND {condition}
-    RETURNING id, hold_id, attempt, cost AS charge, owner_id, key, model, state, webhook
+    RETURNING id, hold_id, attempt, cost AS charge, owner_id, key, model, state, webhook, budgets,
+              created_at
 ), ran AS (
     SELECT CASE WHEN before.state = 'running'
                 THEN EXTRACT(EPOCH FROM now() - before.started_at) END AS seconds
@@ -144,7 +185,13 @@ WITH done AS (
         tokens_in = so_far.tokens_in + excluded.tokens_in,
         tokens_out = so_far.tokens_out + excluded.tokens_out,
         seconds = so_far.seconds + excluded.seconds
-), {billing.SETTLE}
+), {billing.SETTLE}, returned AS (
+    UPDATE jobs_budget budget SET spent = budget.spent - (held.amount - held.charge)
+    -- Of `counters`, so that the account is locked first.
+    FROM done CROSS JOIN held CROSS JOIN counters
+    WHERE budget.id = ANY(done.budgets)
+      AND budget.start = date_trunc(budget.period, done.created_at AT TIME ZONE 'UTC')::date
+)
 SELECT done.attempt, done.charge, before.owner_id, before.model, before.request_id,
        EXTRACT(EPOCH FROM COALESCE(before.started_at, now()) - before.created_at), ran.seconds
 FROM done JOIN jobs_job before ON before.id = done.id CROSS JOIN ran
@@ -192,8 +239,8 @@ RETURNING id, lease_until
 
 # The part of the books that concerns jobs (see billing.sql.BOOKS): money is held for
 # exactly the live jobs that cost something, a finished one was charged what its row says,
-# every stored output carries the attempt that the row ended with, and usage says what an
-# account was charged in all.
+# every stored output carries the attempt that the row ended with, usage says what an
+# account was charged in all, and a budget what its jobs of the period cost and hold.
 BOOKS = """
 SELECT 'job ' || job.id || ' is ' || job.state || ' but its hold is '
        || CASE WHEN resolution.id IS NULL THEN 'open' ELSE 'resolved' END
@@ -227,4 +274,20 @@ FULL JOIN (
     WHERE charge.code = 'charge'
     GROUP BY account.owner_id) charged ON charged.owner_id = used.owner_id
 WHERE COALESCE(used.cost, 0) <> COALESCE(charged.amount, 0)
+UNION ALL
+SELECT 'budget ' || budget.id || ' says that ' || budget.spent || ' is spent since '
+       || budget.start || ', but its jobs come to ' || COALESCE(counted.amount, 0)
+FROM jobs_budget budget LEFT JOIN (
+    SELECT budget.id, SUM(CASE WHEN job.state IN ('queued', 'running') THEN job.price
+                               ELSE job.cost END) AS amount
+    FROM jobs_job job JOIN jobs_budget budget ON budget.id = ANY(job.budgets)
+    WHERE budget.start = date_trunc(budget.period, job.created_at AT TIME ZONE 'UTC')::date
+    GROUP BY budget.id) counted ON counted.id = budget.id
+WHERE budget.spent <> budget.carried + COALESCE(counted.amount, 0)
+UNION ALL
+SELECT 'account ' || account.id || ' is ' || CASE WHEN budgeted THEN '' ELSE 'not ' END
+       || 'marked as budgeted, and its budgets say otherwise'
+FROM billing_account account
+WHERE account.code = 'user' AND account.budgeted <> EXISTS (
+    SELECT 1 FROM jobs_budget budget WHERE budget.owner_id = account.owner_id)
 """

@@ -13,6 +13,7 @@ from typing import Any
 from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage, default_storage
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from inference.types import File
@@ -74,7 +75,7 @@ def signature_holds(output: uuid.UUID, expires: str, given: str) -> bool:
 
 def delete_content(job: Job) -> None:
     """Forget what an ended job was asked and what it made; its row stays for the books."""
-    Job.objects.filter(id=job.id).update(request={}, result=None)
+    Job.objects.filter(id=job.id).update(request={}, result=None, uploads=False)
     job.outputs.all().delete()
     # All attempts': one that died may have left what no row knows of.
     with suppress(FileNotFoundError):
@@ -92,14 +93,23 @@ def delete_folder(path: str) -> None:
 
 
 def expire(days: int) -> int:
-    """Delete the content of jobs with files that are older than `days`; returns how many."""
+    """Delete the content of jobs with files, their own or their clients', that are older than
+    `days`; returns how many."""
     if not days:
         return 0
-    first_to_keep = first_id(timezone.now() - timedelta(days=days))
+    old = Job.objects.filter(id__lt=first_id(timezone.now() - timedelta(days=days)))
+    return sum(
+        delete_contents(jobs)
+        for jobs in (old.filter(outputs__isnull=False), old.filter(uploads=True))
+    )
+
+
+def delete_contents(jobs: QuerySet[Job]) -> int:
+    """Delete the content of these jobs, which takes them out of the query."""
     deleted = 0
     while True:
-        old = Job.objects.filter(id__lt=first_to_keep, outputs__isnull=False)
-        batch = list(old.order_by("id").distinct()[:EXPIRE_AT_ONCE])
+        # Only what is needed: what was uploaded may be megabytes each.
+        batch = list(jobs.order_by("id").distinct().only("id")[:EXPIRE_AT_ONCE])
         for job in batch:
             delete_content(job)
         deleted += len(batch)

@@ -1,8 +1,9 @@
 """Live events of jobs, in one Valkey stream `job:<id>` each. Losing one costs only liveness.
 
 Ids are `<attempt>-<seq>`, so the stream itself refuses what a zombie appends after a later
-attempt has begun. Text deltas carry their offset, so a repeated one is harmless and a
-whole text can be sent again from offset 0 whenever Valkey may have forgotten something.
+attempt has begun. Deltas carry their offset in their part of an answer, so a repeated one is
+harmless and a whole part can be sent again from offset 0 whenever Valkey may have forgotten
+something.
 Pieces of sound carry theirs too, but only the last few are kept there, and not for long:
 who lacks one waits for the end, when the stored file has it.
 """
@@ -17,7 +18,9 @@ from typing import Any
 import orjson
 import redis
 
-from modelpilot.jobs import valkey
+from inference.types import Delta
+from modelpilot.jobs import parts, valkey
+from modelpilot.jobs.parts import Event, Part
 
 log = logging.getLogger(__name__)
 
@@ -29,12 +32,11 @@ SOUND_LIFETIME_S = 60
 LATEST_ENTRIES = 5
 FIELD = b"e"
 
-# {"type": "delta", "index", "offset", "text"} | {"type": "progress", "fraction"}
+# An `Event` is a delta (see `parts`) or one of
+# {"type": "progress", "fraction"}
 # | {"type": "sound", "offset", "data" (base64), "sample_rate", "warnings"}
 # | {"type": "preview", "media_type", "data" (base64)}
 # | {"type": "restart"} | {"type": "end"}: read the row
-Event = dict[str, Any]
-
 END: Event = {"type": "end"}
 RESTART: Event = {"type": "restart"}
 
@@ -100,14 +102,13 @@ def tell_pod(pod: uuid.UUID, job: uuid.UUID) -> None:
 
 @dataclass(eq=False)
 class Channel:
-    """What one attempt has published: its full texts, and what waits for the next flush."""
+    """What one attempt has published: all it said, and what waits for the next flush."""
 
     job: uuid.UUID
     attempt: int
     publisher: "Publisher"
-    texts: dict[int, list[str]] = field(default_factory=dict)
-    lengths: dict[int, int] = field(default_factory=dict)
-    sent: dict[int, int] = field(default_factory=dict)
+    # By the index of the answer and the name of its part.
+    parts: dict[tuple[int, str], Part] = field(default_factory=dict)
     # Pieces of sound that Valkey may not have yet, and the bytes of all there were.
     sounds: list[Event] = field(default_factory=list)
     sound_bytes: int = 0
@@ -119,14 +120,18 @@ class Channel:
     # Valkey may lack some of it: send everything again.
     resend: bool = True
 
-    def text(self, index: int) -> str:
-        return "".join(self.texts.get(index, ()))
-
-    def delta(self, index: int, text: str) -> None:
+    def delta(self, delta: Delta) -> None:
         with self.publisher.lock:
-            self.texts.setdefault(index, []).append(text)
-            self.lengths[index] = self.lengths.get(index, 0) + len(text)
+            part = self.parts.get((delta.index, delta.part))
+            if part is None:
+                part = self.parts[delta.index, delta.part] = Part(delta.call)
+            part.add(delta)
         self.publisher.touch(self)
+
+    def choices(self, finish_reason: str) -> list[dict[str, Any]]:
+        """The answers so far, in the shape of `inference.types.Result`."""
+        with self.publisher.lock:
+            return parts.choices(self.parts, finish_reason)
 
     def sound(self, content: bytes, sample_rate: int, warnings: list[str]) -> None:
         with self.publisher.lock:
@@ -157,16 +162,9 @@ class Channel:
     def take(self) -> list[Event]:
         """The events since the last flush. Called with the publisher's lock held."""
         events: list[Event] = []
-        for index, pieces in self.texts.items():
-            start = 0 if self.resend else self.sent.get(index, 0)
-            if start < self.lengths[index]:
-                # Pieces are kept, not one growing string: appending stays linear.
-                if len(pieces) > 1:
-                    pieces[:] = ["".join(pieces)]
-                events.append(
-                    {"type": "delta", "index": index, "offset": start, "text": pieces[0][start:]}
-                )
-                self.sent[index] = self.lengths[index]
+        for (index, name), part in self.parts.items():
+            if part.fresh or self.resend:
+                events.append(part.take(index, name, anew=self.resend))
         events += self.sounds
         if self.fraction is not None:
             events.append({"type": "progress", "fraction": self.fraction})

@@ -11,11 +11,12 @@ from django.utils import timezone
 from psycopg.types.json import Jsonb
 
 from billing import ledger
+from billing.ledger import Balance
 from billing.money import usd
 from modelpilot import prepared
 from modelpilot.accounts.models import ApiKey
 from modelpilot.errors import ApiError
-from modelpilot.jobs import journal, sql
+from modelpilot.jobs import budgets, journal, sql
 from modelpilot.jobs.models import Job
 
 IDEMPOTENCY_LIFETIME = timedelta(hours=24)
@@ -45,6 +46,7 @@ class Order:
     deadline_s: int
     stream: bool = False
     watched: bool = False
+    uploads: bool = False
     idempotency_key: str | None = None
     body_digest: bytes | None = None
     webhook: str | None = None
@@ -59,9 +61,9 @@ def submit(order: Order) -> uuid.UUID:
     """Record the job and hold its price; the caller rings the bell afterwards.
 
     Returns the job's id: `order.id`, or that of the earlier job under the same
-    idempotency key. Raises ApiError 402 `max_cost_exceeded` and `insufficient_quota`,
-    403 `account_frozen`, 422 `idempotency_key_reused` and 429 `rate_limit_exceeded` where as
-    many jobs are under way as may be; then nothing was written.
+    idempotency key. Raises ApiError 402 `max_cost_exceeded`, `insufficient_quota` and
+    `budget_exceeded`, 403 `account_frozen`, 422 `idempotency_key_reused` and 429
+    `rate_limit_exceeded` where as many jobs are under way as may be; then nothing was written.
     """
     if order.max_cost is not None and usd(order.price) > order.max_cost:
         # What was accepted at another price is still the answer to its idempotency key.
@@ -69,10 +71,9 @@ def submit(order: Order) -> uuid.UUID:
             return earlier
         raise max_cost_exceeded(order, order.max_cost)
     while True:
-        lacking = None
         try:
-            accepted, lacking = admit(order)
-            if accepted:
+            refused = admit(order)
+            if refused is None:
                 journal.accepted(
                     order.id,
                     request_id=order.request_id,
@@ -83,24 +84,56 @@ def submit(order: Order) -> uuid.UUID:
                 )
                 return order.id
         except IntegrityError:
-            pass  # the idempotency key is taken, perhaps this very millisecond
+            refused = None  # the idempotency key is taken, perhaps this very millisecond
         if earlier := find_earlier(order):
             return earlier
         if not released_old_key(order):
-            raise too_many_jobs(order, lacking) if lacking else refusal(order)
+            raise refused or refusal(order, ledger.balance(order.owner))
 
 
-def admit(order: Order) -> tuple[bool, str | None]:
-    """Whether the job was recorded, and else whether "key" or "account" has too many."""
+def admit(order: Order) -> ApiError | None:
+    """Record the job; else, why not."""
     if order.key is None or order.concurrency is None:
-        return insert(order)
+        accepted, lacking = insert(order, sql.SUBMIT)
+    else:
+        with transaction.atomic():
+            lock_key(order.key)
+            accepted, lacking = insert(order, sql.SUBMIT)
+    if accepted:
+        return None
+    if lacking:
+        return too_many_jobs(order, lacking)
+    balance = ledger.balance(order.owner)
+    return admit_budgeted(order) if balance.budgeted else refusal(order, balance)
+
+
+def admit_budgeted(order: Order) -> ApiError | None:
+    """`admit` for an owner who has budgets: one submit at a time, so that each sees what those
+    before it have left of them."""
     with transaction.atomic():
-        # Submits of such a key go one by one, so that each counts the jobs of those before it.
-        ApiKey.objects.select_for_update(no_key=True).filter(id=order.key).first()
-        return insert(order)
+        if order.key is not None and order.concurrency is not None:
+            lock_key(order.key)
+        ledger.locked(order.owner)
+        accepted, lacking = insert(order, sql.SUBMIT_BUDGETED)
+        if accepted:
+            return None
+        if lacking:
+            return too_many_jobs(order, lacking)
+        balance = ledger.balance(order.owner)
+        if not balance.frozen and balance.available >= order.price:
+            for budget in budgets.applying(order.owner, order.key):
+                if budget.remaining < order.price:
+                    return budgets.exceeded(order.price, budget)
+        return refusal(order, balance)
 
 
-def insert(order: Order) -> tuple[bool, str | None]:
+def lock_key(key: int) -> None:
+    """Submits of such a key go one by one, so that each counts the jobs of those before it."""
+    ApiKey.objects.select_for_update(no_key=True).filter(id=key).first()
+
+
+def insert(order: Order, statement: str) -> tuple[bool, str | None]:
+    """Whether the job was recorded, and else whether "key" or "account" has too many."""
     parameters = {
         **{name: getattr(order, name) for name in Order.__slots__},
         "request": Jsonb(order.request),
@@ -108,7 +141,7 @@ def insert(order: Order) -> tuple[bool, str | None]:
         "ref": str(order.id),
         "jobs_per_account": settings.JOBS_PER_ACCOUNT,
     }
-    ((job, lacking),) = prepared.run(sql.SUBMIT, parameters)
+    ((job, lacking),) = prepared.run(statement, parameters)
     return job is not None, lacking
 
 
@@ -152,9 +185,8 @@ def released_old_key(order: Order) -> bool:
     return updated > 0
 
 
-def refusal(order: Order) -> ApiError:
+def refusal(order: Order, balance: Balance) -> ApiError:
     """Why the ledger admitted nothing."""
-    balance = ledger.balance(order.owner)
     if balance.frozen:
         return ApiError(
             403,

@@ -106,3 +106,51 @@ def test_a_limit_without_a_bound_is_a_mistake(alice: User) -> None:
     keys.create(alice)
     with pytest.raises(CommandError, match="Say what to change"):
         said("limit", ApiKey.objects.get().id)
+
+
+def test_it_sets_and_shows_budgets(alice: User) -> None:
+    said("create", alice.email, "--daily=5", "--soft=80%")
+    key = ApiKey.objects.get()
+
+    said("limit", key.id, "--monthly=50.00")
+
+    (line,) = said("list", alice.email)
+    assert "daily $0.00 of $5.00 (mail at $4.00); monthly $0.00 of $50.00;" in line
+    said("limit", key.id, "--daily=none", "--soft=20.50")
+    (line,) = said("list", alice.email)
+    assert "daily" not in line
+    assert "monthly $0.00 of $50.00 (mail at $20.50)" in line
+    said("limit", key.id, "--monthly=40")
+    assert "monthly $0.00 of $40.00 (mail at $20.50)" in said("list", alice.email)[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--daily=five"], "--daily takes an amount"),
+        (["--daily=-1"], "--daily takes an amount"),
+        (["--daily=0.0000001"], "--daily takes an amount"),
+        (["--monthly=1e99"], "--monthly takes an amount"),
+        (["--daily=5", "--soft=0%"], "--soft takes 1% to 100%"),
+        (["--daily=5", "--soft=many"], "--soft takes an amount"),
+        (["--soft=80%"], "--soft is about a budget"),
+    ],
+)
+def test_a_wrong_budget_makes_no_key(alice: User, words: list[str], complaint: str) -> None:
+    with pytest.raises(CommandError, match=complaint):
+        said("create", alice.email, *words)
+    assert not ApiKey.objects.exists()
+
+
+def test_an_accounts_budgets_have_a_command_of_their_own(alice: User) -> None:
+    said("create", alice.email, "--name=ci", "--daily=5")
+
+    out = StringIO()
+    call_command("budget", "Alice@example.com", "--monthly=50", "--low-balance=2", stdout=out)
+
+    account, key, low = out.getvalue().splitlines()
+    assert account.startswith("account: monthly $0.00 of $50.00, renews ")
+    assert key.startswith(f"key {ApiKey.objects.get().id} (ci): daily $0.00 of $5.00, renews ")
+    assert low == "a mail below $2.00"
+    with pytest.raises(CommandError, match="no account"):
+        call_command("budget", "nobody@example.com")

@@ -82,6 +82,38 @@ def test_usage_is_streamed_only_if_asked(alice: Caller) -> None:
     assert all(chunk.usage is None for chunk in chunks)
 
 
+@pytest.mark.parametrize("top", [0, 2])
+def test_it_tells_how_likely_its_words_were(alice: Caller, top: int) -> None:
+    asked: dict[str, Any] = {"model": MODEL, "prompt": FRANCE, "max_tokens": 4, "temperature": 0}
+    with alice.openai() as client:
+        (choice,) = client.completions.create(**asked, logprobs=top).choices
+        chunks = list(client.completions.create(**asked, logprobs=top, stream=True))
+    told = choice.logprobs
+    assert told is not None
+    assert told.tokens is not None
+    assert told.tokens[0] == " Paris"
+    assert "".join(told.tokens) == choice.text
+    assert told.text_offset is not None
+    for at, token in zip(told.text_offset, told.tokens, strict=True):
+        assert choice.text.startswith(token, at)
+    assert all(p is not None and p <= 0 for p in told.token_logprobs or [None])
+    if top:
+        assert [len(others) for others in told.top_logprobs or ()] == [2] * len(told.tokens)
+    else:
+        assert told.top_logprobs is None
+    streamed = [c.choices[0].logprobs for c in chunks if c.choices[0].logprobs]
+    assert [token for each in streamed for token in each.tokens or ()] == told.tokens
+    assert [at for each in streamed for at in each.text_offset or ()] == told.text_offset
+
+
+def test_a_biased_token_is_never_said(alice: Caller) -> None:
+    with alice.openai() as client:
+        answer = client.completions.create(
+            model=MODEL, prompt=FRANCE, max_tokens=3, temperature=0, logit_bias={"7042": -100}
+        )
+    assert "Paris" not in answer.choices[0].text
+
+
 def test_it_can_be_a_job_for_later(alice: Caller) -> None:
     asked = {"model": "echo", "prompt": "one two", "max_tokens": 2}
     response = alice.post("completions", asked, headers={"Prefer": "respond-async"})
@@ -101,8 +133,8 @@ def test_a_retry_is_answered_from_the_first(alice: Caller) -> None:
     ("field", "status", "code", "param"),
     [
         ({"suffix": "the end"}, 400, "unsupported_parameter", "suffix"),
-        ({"logprobs": 0}, 400, "unsupported_parameter", "logprobs"),
-        ({"logprobs": 5}, 400, "unsupported_parameter", "logprobs"),
+        ({"logprobs": 6}, 422, "invalid_value", "logprobs"),
+        ({"logprobs": 1, "echo": True}, 422, "invalid_value", "logprobs"),
         ({"best_of": 2}, 400, "unsupported_parameter", "best_of"),
         ({"prompt": ["a", "b"]}, 422, "invalid_value", "prompt"),
         ({"prompt": [1, 2]}, 422, "invalid_value", "prompt"),

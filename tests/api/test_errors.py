@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 from typing import Any
 
 import pytest
@@ -117,12 +118,19 @@ def test_a_value_out_of_bounds_is_422_and_says_which(
     assert bound in error["message"]
 
 
+CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+
+
 @pytest.mark.parametrize(
     ("message", "param"),
     [
         ({"role": "king", "content": "obey"}, "messages.1.role"),
         ({"role": "user", "content": 5}, "messages.1.content"),
-        ({"role": "user", "content": [{"type": "image_url"}]}, "messages.1.content.0.type"),
+        ({"role": "user", "content": [{"type": "song"}]}, "messages.1.content.0"),
+        ({"role": "user"}, "messages.1"),
+        ({"role": "tool", "content": "21 degrees"}, "messages.1"),
+        ({"role": "user", "content": "a", "tool_calls": [CALL]}, "messages.1"),
+        ({"role": "tool", "content": "21 degrees", "tool_call_id": "c9"}, "messages"),
     ],
 )
 def test_a_wrong_message_is_named_by_its_place(
@@ -130,6 +138,45 @@ def test_a_wrong_message_is_named_by_its_place(
 ) -> None:
     body = {**ECHO, "messages": [*HELLO, message]}
     assert error_of(alice.post(CHAT, body), 422, "invalid_value")["param"] == param
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"), [("image_url", "images"), ("input_audio", "audio"), ("file", "files")]
+)
+def test_content_that_is_no_text_is_400(alice: Caller, kind: str, said: str) -> None:
+    content = [{"type": "text", "text": "What is this?"}, {"type": kind, kind: {"url": "data:"}}]
+    body = {**ECHO, "messages": [*HELLO, {"role": "user", "content": content}]}
+    error = error_of(alice.post(CHAT, body), 400, "unsupported_content")
+    assert error["param"] == "messages.1.content.1"
+    assert f"takes no {said}" in error["message"]
+
+
+TOOL = {"type": "function", "function": {"name": "f"}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools.0.function.name"),
+        ({"tools": [TOOL] * 129}, "tools"),
+        ({"tools": [{"type": "custom"}]}, "tools.0.type"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"tool_choice": "always", "tools": [TOOL]}, "tool_choice"),
+        (
+            {"tool_choice": {"type": "function", "function": {"name": "g"}}, "tools": [TOOL]},
+            "tool_choice",
+        ),
+        ({"top_logprobs": 2}, "top_logprobs"),
+        ({"top_logprobs": 21, "logprobs": True}, "top_logprobs"),
+        ({"logit_bias": {"hello": 1}}, "logit_bias"),
+        ({"logit_bias": {"50": 101}}, "logit_bias"),
+        ({"reasoning_effort": "enormous"}, "reasoning_effort"),
+        ({"metadata": {"a": {"b": 1}}}, "metadata"),
+    ],
+)
+def test_what_makes_no_sense_is_422(alice: Caller, fields: dict[str, Any], param: str) -> None:
+    error = error_of(alice.post(CHAT, {**ECHO, **fields}), 422, "invalid_value")
+    assert error["param"].startswith(param)
 
 
 @pytest.mark.parametrize("field", ["model", "messages"])
@@ -168,12 +215,15 @@ def test_a_typo_on_a_native_route_is_422(alice: Caller) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("tools", [{"type": "function", "function": {"name": "f"}}]),
-        ("tool_choice", "required"),
         ("functions", [{"name": "f"}]),
-        ("logprobs", True),
-        ("logit_bias", {"50256": -100}),
-        ("reasoning_effort", "high"),
+        ("function_call", {"name": "f"}),
+        ("store", True),
+        ("service_tier", "priority"),
+        ("modalities", ["text", "audio"]),
+        ("audio", {"voice": "alloy", "format": "mp3"}),
+        ("prediction", {"type": "content", "content": "a"}),
+        ("verbosity", "low"),
+        ("web_search_options", {}),
     ],
 )
 def test_what_openai_has_and_we_lack_is_400(alice: Caller, field: str, value: Any) -> None:
@@ -181,7 +231,7 @@ def test_what_openai_has_and_we_lack_is_400(alice: Caller, field: str, value: An
     assert error["param"] == field
 
 
-def test_what_an_sdk_adds_is_ignored(alice: Caller) -> None:
+def test_what_changes_nothing_is_taken(alice: Caller) -> None:
     extras = {
         "metadata": {"a": "b"},
         "user": "somebody",
@@ -189,7 +239,14 @@ def test_what_an_sdk_adds_is_ignored(alice: Caller) -> None:
         "made_up": {"deep": [1]},
         "logprobs": False,
         "tools": [],
+        "tool_choice": "none",
+        "functions": [],
         "store": False,
+        "service_tier": "auto",
+        "modalities": ["text"],
+        "verbosity": "medium",
+        "reasoning_effort": "low",
+        "prediction": None,
     }
     assert alice.post(CHAT, {**ECHO, "max_tokens": 1, **extras}).status_code == 200
 
@@ -220,14 +277,17 @@ def test_json_that_is_no_object_is_422(alice: Caller, body: bytes) -> None:
 
 
 def test_a_prompt_that_is_too_long_is_400_and_free(alice: Caller) -> None:
+    alice.chat("a", "smollm2-short", max_tokens=1)  # it is loaded
     before = alice.available()
     response = alice.chat("one two three four five six seven eight nine", "echo-one")
     error = error_of(response, 400, "context_length_exceeded")
     assert error["param"] == "messages"
     assert "8 tokens" in error["message"]
-    response = alice.chat("word " * 4000, "smollm2-135m")
-    error_of(response, 400, "context_length_exceeded")
-    with alice.stream("word " * 4000, "smollm2-135m") as lines:
+    response = alice.chat("word " * 400, "smollm2-short")
+    error = error_of(response, 400, "context_length_exceeded")
+    assert re.search(r"has 4\d\d tokens.* context is 256 tokens", error["message"])
+    # Before the stream begins.
+    with alice.stream("word " * 400, "smollm2-short") as lines:
         error_of(lines.response, 400, "context_length_exceeded")
     assert alice.available() == before
 

@@ -69,6 +69,7 @@ def test_it_tells_what_it_may_and_has_spent(keys: dict[str, Caller]) -> None:
         "permissions": ["read", "proxy"],
         "models": ["echo", "echo-slow"],
         "limits": {"requests_per_minute": 1000, "concurrency": 7},
+        "budgets": [],
         "expires_at": 4102444800,
         "previous_until": None,
     }

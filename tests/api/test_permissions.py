@@ -1,23 +1,28 @@
 """What a key may do: read, proxy, generate."""
 
+import base64
+
 import pytest
 
+from inference import audio
 from tests.api.caller import Caller, error_of
 from tests.api.conftest import NewCaller
 from tests.system import System
 
 SPEECH = {"model": "piper-joe", "text": "Hello."}
 OPENAI_SPEECH = {"model": "piper-joe", "input": "Hello.", "voice": "alloy"}
+SILENCE = base64.b64encode(audio.encode(bytes(3200), 16_000, "wav")).decode()
 CHAT = {"model": "echo", "messages": [{"role": "user", "content": "hello"}]}
 
-READ = ("jobs", "balance", "usage", "key")
+READ = ("jobs", "balance", "usage", "key", "budgets")
 ANY = ("pricing", "quote")
+OPENAI = ("chat", "completion", "speech", "embedding", "transcription")
 # Which of the routes each key may use.
 MAY = {
     "read": {"models", *READ, *ANY, "job"},
     "proxy": {"models", *ANY},
     "generate": {"generate", *ANY},
-    "read,proxy": {"models", *READ, *ANY, "chat", "completion", "speech", "job"},
+    "read,proxy": {"models", *READ, *ANY, *OPENAI, "job"},
     "read,generate": {"models", *READ, *ANY, "generate", "job"},
     "proxy,generate": {"models", *ANY, "generate"},
 }
@@ -25,6 +30,8 @@ POSTS = {
     "chat": ("chat/completions", CHAT),
     "completion": ("completions", {"model": "echo", "prompt": "hello"}),
     "speech": ("audio/speech", OPENAI_SPEECH),
+    "embedding": ("embeddings", {"model": "all-minilm-l6-v2", "input": "hello"}),
+    "transcription": ("audio/transcriptions", {"model": "pocketsphinx", "file": SILENCE}),
     "generate": ("generate/audio", SPEECH),
     "quote": ("quote", {"route": "chat/completions", "body": CHAT}),
 }

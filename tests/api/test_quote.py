@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from inference import audio
 from inference.types import request_from
 from modelpilot.api.quote import ROUTES
 from modelpilot.api.routes import api
@@ -22,11 +23,17 @@ def base64_png() -> str:
     return base64.b64encode(stream.getvalue()).decode()
 
 
+def base64_wav() -> str:
+    return base64.b64encode(audio.encode(bytes(32_000), 16_000, "wav")).decode()
+
+
 BODIES: dict[str, dict[str, Any]] = {
     "chat/completions": CHAT,
     "completions": {"model": "echo", "prompt": "hello"},
     "generate/audio": {"model": "kokoro", "text": "Hello."},
     "audio/speech": {"model": "piper-joe", "input": "Hello."},
+    "embeddings": {"model": "all-minilm-l6-v2", "input": "Hello."},
+    "audio/transcriptions": {"model": "pocketsphinx", "file": base64_wav()},
     "generate/image": {"model": "tiny-sdxl", "prompt": "an apple"},
     "images/generations": {"model": "tiny-sdxl", "prompt": "an apple", "output_format": "webp"},
     "images/edits": {"model": "tiny-sdxl", "prompt": "an apple", "image": base64_png()},
@@ -36,7 +43,14 @@ BODIES: dict[str, dict[str, Any]] = {
 # This process knows the built-in cards only.
 IN_OUR_CATALOG = {"tiny-sdxl": "sdxl", "tiny-wan": "wan-t2v"}
 # A run of each costs seconds.
-QUICK = ("chat/completions", "completions", "generate/audio", "audio/speech")
+QUICK = (
+    "chat/completions",
+    "completions",
+    "generate/audio",
+    "audio/speech",
+    "embeddings",
+    "audio/transcriptions",
+)
 
 
 def quoted(caller: Caller, route: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -138,10 +152,10 @@ def test_a_replay_may_have_a_max_cost(newcomer: NewCaller) -> None:
             "body.n",
         ),
         (
-            {"route": "chat/completions", "body": {**CHAT, "tools": [1]}},
+            {"route": "chat/completions", "body": {**CHAT, "functions": [1]}},
             400,
             "unsupported_parameter",
-            "tools",
+            "functions",
         ),
         (
             {"route": "generate/audio", "body": {"model": "kokoro", "text": "a", "sped": 1}},

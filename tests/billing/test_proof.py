@@ -1,15 +1,18 @@
 """The proof of the books names what is wrong with purchases, reversals, debts and freezes."""
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
 from billing import codes, ledger, reversals
+from billing.models import Transfer
 from billing.money import micros
 from modelpilot.accounts.models import User
 from modelpilot.jobs import housekeeping
+from modelpilot.jobs.cancel import cancel
+from modelpilot.jobs.submit import submit
 from tests.billing.conftest import Buy
 from tests.billing.test_reversals import settle, spend
-from tests.cast import assert_books_prove
+from tests.cast import assert_books_prove, order
 from tests.fake_stripe.account import StripeAccount
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -81,3 +84,24 @@ CORRUPTIONS = {
 @pytest.mark.parametrize("statement", CORRUPTIONS.values(), ids=CORRUPTIONS.keys())
 def test_a_planted_corruption_is_found(eventful: None, statement: str) -> None:
     assert corrupt(statement) != []
+
+
+def test_every_transfer_is_missed(eventful: None, alice: User) -> None:
+    """Whichever one a superuser deletes by hand, past triggers and foreign keys: the proof names
+    it, or the accounts that it moved money of."""
+    submit(order(alice))
+    cancel(submit(order(alice)))
+    transfers = Transfer.objects.select_related("debit", "credit").order_by("id")
+    assert {transfer.kind for transfer in transfers} == set(Transfer.Kind)
+    for transfer in transfers:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL session_replication_role = replica")
+            cursor.execute("DELETE FROM billing_transfer WHERE id = %s", [transfer.id])
+            problems = housekeeping.problems()
+            transaction.set_rollback(True)
+        owned = [each for each in (transfer.debit, transfer.credit) if each.owner_id is not None]
+        named = [f"account {account.id} differs from its transfers" for account in owned]
+        if transfer.kind == Transfer.Kind.PENDING and hasattr(transfer, "resolution"):
+            named = [f"transfer {transfer.resolution.id} resolves a hold that is gone"]
+        assert set(named) <= set(problems), (transfer, problems)
+    assert_books_prove()

@@ -50,6 +50,20 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 @pytest.fixture(scope="session")
+def tiny_text(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of a tiny text model of this family, made when it is first wanted."""
+    from tests.inference import tiny_text
+
+    folder = tmp_path_factory.mktemp("texts")
+
+    def model(family: str) -> Path:
+        place = folder / family
+        return place if place.exists() else tiny_text.make(family, place)
+
+    return model
+
+
+@pytest.fixture(scope="session")
 def tiny_card(cards: Catalog, tiny: Callable[[str], Path]) -> Callable[..., Card]:
     """The catalog's card of this name, but its weights are the small pipeline's."""
 

@@ -122,11 +122,8 @@ def test_a_batch_weighs_no_more_than_it_may(open_kitchen: OpenKitchen) -> None:
     assert kitchen.batches[1:] == [["a", "c"], ["b"], ["d"]]
 
 
-def test_a_lone_order_does_not_linger(
-    open_kitchen: OpenKitchen, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(batching, "LINGER_S", 5.0)
-    kitchen = open_kitchen()
+def test_a_lone_order_does_not_linger(open_kitchen: OpenKitchen) -> None:
+    kitchen = open_kitchen(linger_s=5.0)
     kitchen.worker._crowded_at = -100.0
     kitchen.finish()
     started = time.monotonic()
@@ -134,11 +131,8 @@ def test_a_lone_order_does_not_linger(
     assert time.monotonic() - started < 2
 
 
-def test_a_batch_with_room_lingers_for_company(
-    open_kitchen: OpenKitchen, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(batching, "LINGER_S", 3.0)
-    kitchen = open_kitchen()
+def test_a_batch_with_room_lingers_for_company(open_kitchen: OpenKitchen) -> None:
+    kitchen = open_kitchen(linger_s=3.0)
     kitchen.keep_busy()
     kitchen.order("a")
     kitchen.order("b")

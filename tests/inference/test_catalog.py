@@ -28,7 +28,8 @@ PRICES = {
     "flux-schnell": "0.008", "flux-dev": "0.025", "sdxl": "0.005", "zimage": "0.008",
     "kokoro": "0.002", "chatterbox": "0.005", "wan-t2v": "0.30", "qwen3-8b": "0.01",
     "gemma3:4b": "0.01", "deepseek-r1": "0.01", "smollm2-135m": "0.001", "piper-joe": "0.001",
-    "emoji-64": "0.001", "emoji-64-video": "0.005",
+    "emoji-64": "0.001", "emoji-64-video": "0.005", "all-minilm-l6-v2": "0.0001",
+    "pocketsphinx": "0.001", "whisper-large-v3-turbo": "0.006",
 }  # fmt: skip
 
 

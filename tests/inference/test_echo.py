@@ -10,7 +10,7 @@ import pytest
 
 from inference.catalog import Catalog
 from inference.errors import Cancelled, ContextLengthExceeded, InferenceError, InvalidRequest
-from inference.types import ChatRequest, Delta, Engine, Event
+from inference.types import ChatRequest, Delta, Engine, Event, Read
 from tests.inference.conftest import Loader
 
 
@@ -35,7 +35,7 @@ def silent(event: Event) -> None:
 def test_it_repeats_the_words(echo: Engine) -> None:
     events: list[Event] = []
     result = echo.generate(ask(max_tokens=4), events.append)
-    assert events == [Delta("one "), Delta("two "), Delta("three "), Delta("one ")]
+    assert events == [Read(3), Delta("one "), Delta("two "), Delta("three "), Delta("one ")]
     assert result.data == {
         "choices": [{"index": 0, "text": "one two three one ", "finish_reason": "length"}],
         "usage": {
@@ -43,6 +43,7 @@ def test_it_repeats_the_words(echo: Engine) -> None:
             "completion_tokens": 4,
             "total_tokens": 7,
             "prompt_tokens_details": {"cached_tokens": 0},
+            "completion_tokens_details": {"reasoning_tokens": 0},
         },
     }
 

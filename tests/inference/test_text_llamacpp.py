@@ -8,9 +8,10 @@ from typing import Any
 import jsonschema
 import pytest
 
+from benchmarks.schemas import mistakes
 from inference.catalog import Catalog
 from inference.errors import Cancelled, ContextLengthExceeded, InvalidRequest
-from inference.types import ChatRequest, Delta, Emit, Engine, Event, Progress, Result
+from inference.types import ChatRequest, Delta, Emit, Engine, Event, Progress, Read, Result
 from tests.inference.conftest import Loader
 
 FRANCE = "What is the capital of France?"
@@ -112,6 +113,17 @@ def test_json_object_is_an_object(smollm: Engine) -> None:
     assert isinstance(json.loads(texts(smollm.generate(request, silent))[0]), dict)
 
 
+def test_what_a_grammar_can_not_hold_is_refused(smollm: Engine) -> None:
+    for content in ({"type": "number", "minimum": 5}, {"minLength": 3, "maxLength": 2}):
+        with pytest.raises(InvalidRequest, match="can't be held") as refusal:
+            smollm.generate(ask(response_format=schema(content)), silent)
+        assert refusal.value.param == "response_format"
+
+
+def test_ten_of_ten_keep_to_their_schema(smollm: Engine) -> None:
+    assert mistakes(smollm, 10) == []
+
+
 def test_text_is_a_format_too(smollm: Engine) -> None:
     plain = ask(response_format={"type": "text"})
     assert texts(smollm.generate(plain, silent)) == ["The capital of France is Paris."]
@@ -122,6 +134,51 @@ def test_a_wrong_schema_is_refused(smollm: Engine) -> None:
         smollm.generate(ask(response_format=schema({"type": "nonsense"})), silent)
     assert refusal.value.param == "response_format"
     assert "nonsense" in refusal.value.message
+
+
+def test_it_tells_how_likely_its_words_were(smollm: Engine) -> None:
+    events: list[Event] = []
+    result = smollm.generate(ask(logprobs=True, top_logprobs=3), events.append)
+    (choice,) = result.data["choices"]
+    told = choice["logprobs"]["content"]
+    assert "".join(entry["token"] for entry in told) == choice["text"]
+    assert told == [entry for e in events if isinstance(e, Delta) for entry in e.logprobs]
+    for entry in told:
+        assert entry.keys() == {"token", "logprob", "bytes", "top_logprobs"}
+        assert len(entry["top_logprobs"]) == 3
+        # Greedy: the likeliest was said.
+        assert entry["logprob"] == max(other["logprob"] for other in entry["top_logprobs"])
+    bare = smollm.generate(ask(logprobs=True), silent).data["choices"][0]["logprobs"]
+    assert [entry["top_logprobs"] for entry in bare["content"]] == [[]] * len(told)
+
+
+def test_each_token_is_counted_as_it_comes(smollm: Engine) -> None:
+    events: list[Event] = []
+    # Eleven pieces of a balloon's bytes make one character each.
+    result = smollm.generate(ask("Say: 🎈🎈🎈", n=2), events.append)
+    said = [event for event in events if isinstance(event, Delta)]
+    # The end of an answer is a token without a piece.
+    ends = [choice["finish_reason"] for choice in result.data["choices"]].count("stop")
+    counted = sum(delta.tokens for delta in said)
+    assert counted + ends == result.data["usage"]["completion_tokens"]
+    (read,) = [event for event in events if isinstance(event, Read)]
+    usage = result.data["usage"]
+    assert read.tokens == usage["prompt_tokens"]
+    assert read.cached == usage["prompt_tokens_details"]["cached_tokens"]
+    assert usage["completion_tokens_details"] == {"reasoning_tokens": 0}
+
+
+def test_a_biased_token_is_never_said(smollm: Engine) -> None:
+    # " Paris" in SmolLM2's vocabulary.
+    result = smollm.generate(ask(logit_bias={"7042": -100.0}), silent)
+    assert "Paris" not in texts(result)[0]
+
+
+def test_an_effort_is_taken_by_a_model_that_does_not_think(smollm: Engine) -> None:
+    for effort in ("none", "high"):
+        result = smollm.generate(ask(reasoning_effort=effort), silent)
+        assert texts(result) == ["The capital of France is Paris."]
+        assert "reasoning" not in result.data["choices"][0]
 
 
 def test_a_picture_is_refused(smollm: Engine) -> None:

@@ -62,6 +62,19 @@ def test_old_files_go_and_young_ones_stay(alice: User, folder: Path) -> None:
     assert storage.expire(30) == 0
 
 
+def test_what_was_uploaded_goes_too(alice: User, folder: Path) -> None:
+    old, young, plain = job_of(alice, 31), job_of(alice, 29), job_of(alice, 31)
+    Output.objects.all().delete()
+    Job.objects.filter(id__in=[old.id, young.id]).update(uploads=True)
+    assert storage.expire(30) == 1
+    old.refresh_from_db()
+    assert (old.request, old.result, old.cost, old.uploads) == ({}, None, 10, False)
+    for job in (young, plain):
+        job.refresh_from_db()
+        assert job.request == {"prompt": "a secret"}
+    assert storage.expire(30) == 0
+
+
 def test_more_than_fit_one_batch(
     alice: User, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

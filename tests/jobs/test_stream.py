@@ -8,10 +8,12 @@ import pytest
 from django.conf import settings
 from redis import Redis
 
+from inference.types import Delta
 from modelpilot.jobs import stream, valkey
 from modelpilot.jobs.follow import Reader, Subscription
 from modelpilot.jobs.ids import new_id
-from modelpilot.jobs.stream import END, RESTART, Channel, Event, Publisher
+from modelpilot.jobs.parts import Event
+from modelpilot.jobs.stream import END, RESTART, Channel, Publisher
 
 
 @pytest.fixture
@@ -50,7 +52,7 @@ async def text_until_end(subscription: Subscription) -> str:
 
 def speak(channel: Channel, words: list[str]) -> None:
     for word in words:
-        channel.delta(0, word)
+        channel.delta(Delta(word))
 
 
 WORDS = [f"word{number} " for number in range(500)]

@@ -3,6 +3,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
 from django.utils import timezone
 
 from modelpilot import durations
@@ -10,6 +11,8 @@ from modelpilot.accounts import keys
 from modelpilot.accounts.keys import Bounds
 from modelpilot.accounts.models import ApiKey, Permission, User
 from modelpilot.fleet.catalog import cards
+from modelpilot.jobs import budgets
+from modelpilot.management import caps
 
 T = TypeVar("T")
 NONE = "none"
@@ -51,7 +54,11 @@ class Command(BaseCommand):
     def create(self, options: dict[str, Any]) -> None:
         user = account(options["email"])
         permissions = permissions_of(options["permissions"])
-        key = keys.create(user, name=options["name"], permissions=permissions, **bounds_of(options))
+        with transaction.atomic():
+            key = keys.create(
+                user, name=options["name"], permissions=permissions, **bounds_of(options)
+            )
+            caps.put_caps(options, user.id, ApiKey.objects.get(digest=keys.digest(key)).id)
         self.stdout.write(f"A key of {user.email}, shown only now:")
         self.stdout.write(key)
 
@@ -62,9 +69,11 @@ class Command(BaseCommand):
     def limit(self, options: dict[str, Any]) -> None:
         key = found(options["id"])
         bounds = bounds_of(options)
-        if not bounds:
+        capped = caps.put_caps(options, key.user_id, key.id)
+        if not bounds and not capped:
             raise CommandError("Say what to change; `manage.py key limit --help` lists it.")
-        keys.limit(key, **bounds)
+        if bounds:
+            keys.limit(key, **bounds)
         key.refresh_from_db()
         self.stdout.write(line(key))
 
@@ -89,6 +98,7 @@ def add_bounds(parser: Any) -> None:
     parser.add_argument("--models", help="the only ones that it may call, or all: echo,kokoro")
     parser.add_argument("--requests-per-minute", help="a number, or none")
     parser.add_argument("--concurrency", help="jobs queued and running at once; a number, or none")
+    caps.add_caps(parser)
     parser.add_argument("--expires", help="in how long, such as 30d; or a day (UTC); or never")
 
 
@@ -189,6 +199,7 @@ def line(key: ApiKey) -> str:
         parts.append(f"{key.requests_per_minute} requests a minute")
     if key.concurrency:
         parts.append(f"{key.concurrency} jobs at once")
+    parts += map(caps.line, budgets.of_key(key))
     if key.previous_until and key.previous_until > timezone.now():
         parts.append(f"old secret works until {moment(key.previous_until)}")
     if key.expires_at:

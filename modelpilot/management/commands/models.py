@@ -3,7 +3,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
-from inference import engines, weights
+from inference import weights
 from inference.catalog import Card
 from inference.errors import InferenceError
 from modelpilot.fleet import machine
@@ -27,10 +27,17 @@ class Command(BaseCommand):
             self.stdout.write(table())
 
     def describe(self, card: Card) -> None:
-        self.stdout.write(f"{card.id}  ({card.kind}, {card.engine}, {price_of(card)})")
-        obstacle = engines.installed(card) or machine.too_small_for(card, self.devices)
-        self.stdout.write(f"  {obstacle or f'Fits: {card.memory_mb} MB.'}")
-        for line in whereabouts(card):
+        picked = machine.pick(card, self.devices)
+        way = picked.card
+        self.stdout.write(f"{card.id}  ({card.kind}, {way.engine}, {price_of(card)})")
+        self.stdout.write(f"  {picked.obstacle or f'Fits: {way.memory_mb} MB.'}")
+        if card.variants:
+            where = "GPU" if way.device == "cuda" else "CPU"
+            self.stdout.write(f"  Runs on {way.engine} ({where}): {picked.why}.")
+            for other, reason in picked.passed:
+                if other != way:
+                    self.stdout.write(f"  Not on {other.engine}: {reason}")
+        for line in whereabouts(way):
             self.stdout.write(f"  {line}")
 
 
@@ -50,9 +57,11 @@ def table() -> str:
     """The model table of the README, in Markdown; a test fails when the README's is another."""
     rows = ["| model | kind | price | engine | licence | needs |", "|---|---|---|---|---|---|"]
     for card in cards().cards.values():
-        needs = f"{card.memory_mb / 1000:.1f} GB {'GPU' if card.device == 'cuda' else 'RAM'}"
-        price = price_of(card)
-        rows.append(
-            f"| `{card.id}` | {card.kind} | {price} | {card.engine} | {card.licence} | {needs} |"
+        needs = ", or ".join(
+            f"{way.memory_mb / 1000:.1f} GB {'GPU' if way.device == 'cuda' else 'RAM'}"
+            for way in card.ways
         )
+        used = ", ".join(dict.fromkeys(way.engine for way in card.ways))
+        price = price_of(card)
+        rows.append(f"| `{card.id}` | {card.kind} | {price} | {used} | {card.licence} | {needs} |")
     return "\n".join(rows)

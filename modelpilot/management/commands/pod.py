@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from modelpilot.fleet import pod
+from modelpilot.fleet import machine, pod
 from modelpilot.fleet.catalog import cards
 from modelpilot.fleet.models import Pod
 
@@ -17,4 +17,5 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         row = Pod.objects.select_related("deployment").get(id=options["pod"])
-        sys.exit(pod.run(row.id, cards().cards[row.deployment.model]))
+        card = cards().cards[row.deployment.model].way(row.engine, machine.kind(row.device))
+        sys.exit(pod.run(row.id, card))

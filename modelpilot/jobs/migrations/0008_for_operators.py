@@ -8,7 +8,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('billing', '0006_proof'),
-        ('jobs', '0006_tariff'),
+        ('jobs', '0007_budgets'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
