@@ -8,6 +8,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 register = template.Library()
+# Between a number and its unit: no line ends there.
+SPACE = "\N{NO-BREAK SPACE}"
 
 
 @register.simple_tag
@@ -32,9 +34,9 @@ def dollars(micros: int | None) -> str:
 
 
 @register.filter
-def cents(micros: int) -> str:
-    """Micro-dollars, rounded to cents: for sums that are estimates anyway."""
-    return dollars(round(micros, -4))
+def about(micros: int) -> str:
+    """Micro-dollars, rounded to hundredths of a cent: for sums that are estimates anyway."""
+    return dollars(round(micros, -2))
 
 
 @register.filter
@@ -51,20 +53,21 @@ def moment(time: datetime | None) -> SafeString | str:
 @register.filter
 def megabytes(memory: int) -> str:
     """An amount of memory in MB as people say it."""
-    return f"{memory} MB" if memory < 1000 else f"{memory / 1000:.1f} GB"
+    return f"{memory}{SPACE}MB" if memory < 1000 else f"{memory / 1000:.1f}{SPACE}GB"
 
 
 @register.filter
 def lasting(seconds: float) -> str:
     """A duration in seconds, as short as it can be said."""
     if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
+        return f"{seconds * 1000:.0f}{SPACE}ms"
     if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+        return f"{seconds:.1f}{SPACE}s" if seconds < 10 else f"{seconds:.0f}{SPACE}s"
     minutes = round(seconds / 60)
     if minutes < 60:
-        return f"{minutes} min"
-    return f"{minutes // 60} h" if minutes % 60 == 0 else f"{minutes // 60} h {minutes % 60} min"
+        return f"{minutes}{SPACE}min"
+    hours, rest = divmod(minutes, 60)
+    return f"{hours}{SPACE}h {rest}{SPACE}min" if rest else f"{hours}{SPACE}h"
 
 
 @register.filter

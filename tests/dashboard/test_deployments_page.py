@@ -64,7 +64,7 @@ def test_a_deployer_sees_every_card_of_the_catalog(
     shown = tile(page, "smollm2-135m")
     assert "ready" in shown
     assert "On this machine" in shown
-    assert "p50 500 ms, p90 900 ms" in shown
+    assert "p50 500\xa0ms, p90 900\xa0ms" in shown
     assert "1 of 1" in shown
     assert f'data-api="POST deployments/{served.id}/stop"' in shown
     assert "data-ask=" in shown
@@ -79,7 +79,7 @@ def test_devices_are_drawn_by_what_sits_on_them(
     page = text(signed_in(bob), LIVE)
 
     assert "Fast CPU" in page
-    assert "<b>2.0 GB</b>" in page
+    assert "<b>2.0\xa0GB</b>" in page
     assert 'x="0" y="0" width="250"' in page, "2 of 8 GB"
     assert "<html" not in page, "only what changes"
 

@@ -12,7 +12,7 @@ from billing.models import Freeze, Proof, Purchase
 from billing.money import usd
 from modelpilot.accounts.models import AuditEntry
 from modelpilot.dashboard.deployments import Bar, bars
-from modelpilot.dashboard.tags import cents, dollars
+from modelpilot.dashboard.tags import about, dollars
 from modelpilot.fleet import economics, facts, overview
 from modelpilot.fleet.models import Deployment
 from modelpilot.jobs.ids import first_id
@@ -106,7 +106,7 @@ HEADERS = ["Day", "Model", "Requests", "Revenue", "Cost", "Margin", "Pod hours"]
 
 
 def line(row: economics.Row) -> list[str]:
-    money = (dollars(row.revenue), cents(row.cost), cents(row.margin))
+    money = (dollars(row.revenue), about(row.cost), about(row.margin))
     return [f"{row.day}", row.model, f"{row.requests:,}", *money, f"{row.pod_seconds / 3600:.2f}"]
 
 
