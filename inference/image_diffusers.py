@@ -1,6 +1,6 @@
 """Pictures by diffusers: any text-to-image pipeline, alone or several requests together.
 
-Options of a card besides those of `inference.diffusion`:
+Options of a card besides those of `inference.drawing.diffusion`:
 
 negative_prompt  whether the model knows negative prompts (its guidance must be above 1)
 native_size      the one size in pixels that it draws, which is then enlarged
@@ -14,10 +14,10 @@ from typing import Any
 
 from PIL import Image, ImageOps
 
-from inference import diffusion, pictures, wishes
 from inference.catalog import Card
-from inference.diffusion import Model
-from inference.studio import Made, Manner, Studio, Subject
+from inference.drawing import diffusion, pictures, wishes
+from inference.drawing.diffusion import Model
+from inference.drawing.studio import Made, Manner, Studio, Subject
 from inference.types import Device, Emit, Engine, File, ImageRequest, Result
 from inference.weights import Weights
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from inference import audio, speech
 from inference.catalog import Card
 from inference.errors import EngineUnavailable, InferenceError, InvalidRequest
+from inference.sound import audio, speech
 from inference.types import Device, Emit, Engine, Result, SpeechRequest
 from inference.weights import Weights
 

@@ -11,9 +11,9 @@ from kokoro_onnx import Kokoro
 from kokoro_onnx.config import SAMPLE_RATE
 from numpy.lib.npyio import NpzFile
 
-from inference import audio, speech
 from inference.catalog import Card
 from inference.errors import InferenceError, WeightsRefused
+from inference.sound import audio, speech
 from inference.types import Device, Emit, Engine, Result, SpeechRequest
 from inference.weights import Weights
 

@@ -6,9 +6,9 @@ import onnxruntime
 from piper import PiperVoice, SynthesisConfig
 from piper.config import PiperConfig
 
-from inference import speech
 from inference.catalog import Card
 from inference.errors import InferenceError
+from inference.sound import speech
 from inference.types import Device, Emit, Engine, Result, SpeechRequest
 from inference.weights import Weights
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import xllamacpp
 
-from inference import forced_calls, held
 from inference.catalog import Card
-from inference.conversation import default_of, messages_of
 from inference.errors import InferenceError, InvalidRequest
-from inference.forced_calls import ForcedCall
-from inference.llamacpp_answer import Answer, Choice, refusal
+from inference.text import forced_calls, held
+from inference.text.conversation import default_of, messages_of
+from inference.text.forced_calls import ForcedCall
+from inference.text.llamacpp_answer import Answer, Choice, refusal
 from inference.types import ChatRequest, Device, Emit, Engine, Result
 from inference.weights import Weights
 
@@ -21,7 +21,7 @@ PROMPT_PIECE = 512
 CACHE_TYPES = {"f16": 1, "q8_0": 8}
 FLASH_ATTENTION = 1
 ERRORS_ONLY = 1
-TEMPLATES = Path(__file__).with_name("templates")
+TEMPLATES = Path(__file__).parent / "text" / "templates"
 # Efforts at which a model that can think does not.
 THOUGHTLESS = ("none", "minimal")
 

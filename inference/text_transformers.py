@@ -17,19 +17,19 @@ from transformers import AutoModelForCausalLM, GenerationConfig
 
 from inference import converted
 from inference.catalog import Card
-from inference.conversation import default_of, messages_of
 from inference.decoding import attention
 from inference.decoding.attention import Cache, Group, Layout
 from inference.decoding.grammar import Grammar, Grammars
 from inference.decoding.loop import PAGE, Answer, Loop, Outbox
 from inference.decoding.packing import pack
 from inference.decoding.sampling import Sampling
-from inference.dialect import Splitter, Syntax, written
 from inference.errors import ContextLengthExceeded, InferenceError, InvalidRequest
+from inference.text.conversation import default_of, messages_of
+from inference.text.dialect import Splitter, Syntax, written
+from inference.text.vocabulary import Vocabulary
+from inference.text.writer import Writer
 from inference.types import ChatRequest, Device, Emit, Engine, Progress, Read, Result
-from inference.vocabulary import Vocabulary
 from inference.weights import Weights
-from inference.writer import Writer
 
 # Tokens of prompts that are read in one step, beside the answers that are being written.
 BUDGET = {"cpu": 256, "cuda": 2048}

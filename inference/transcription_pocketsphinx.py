@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from pocketsphinx import Decoder, Endpointer
 
-from inference import recordings, transcripts
 from inference.catalog import Card
 from inference.errors import InferenceError, InvalidRequest
-from inference.recordings import RATE
-from inference.transcripts import Segment, Word
+from inference.sound import recordings, transcripts
+from inference.sound.recordings import RATE
+from inference.sound.transcripts import Segment, Word
 from inference.types import Delta, Device, Emit, Engine, Progress, Result, TranscriptionRequest
 from inference.weights import Weights
 

@@ -10,11 +10,11 @@ import torch
 import transformers
 from transformers.models.whisper.tokenization_whisper import LANGUAGES
 
-from inference import recordings, transcripts
 from inference.catalog import Card
 from inference.errors import InvalidRequest
-from inference.recordings import RATE, Samples
-from inference.transcripts import Segment
+from inference.sound import recordings, transcripts
+from inference.sound.recordings import RATE, Samples
+from inference.sound.transcripts import Segment
 from inference.types import Delta, Device, Emit, Engine, Progress, Result, TranscriptionRequest
 from inference.weights import Weights
 

@@ -65,7 +65,7 @@ class ChatRequest:
 class SpeechRequest:
     """Text to speak. `speed` multiplies the voice's pace, 0.5 to 2.0.
 
-    `voice` is a name or a mix (see `inference.voices`). `audio_prompt` is a recording in
+    `voice` is a name or a mix (see `inference.sound.voices`). `audio_prompt` is a recording in
     base64, whose voice is to speak: only where a card allows cloning.
     """
 

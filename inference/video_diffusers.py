@@ -6,16 +6,16 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from inference import diffusion, films, pictures, wishes
 from inference.catalog import Card
-from inference.diffusion import Model
-from inference.studio import Made, Manner, Studio, Subject
+from inference.drawing import diffusion, films, pictures, wishes
+from inference.drawing.diffusion import Model
+from inference.drawing.studio import Made, Manner, Studio, Subject
 from inference.types import Device, Emit, Engine, File, Result, VideoRequest
 from inference.weights import Weights
 
 
 def load(card: Card, weights: Weights, device: Device) -> Engine:
-    """Load the pipeline in the folder `model`; options are those of `inference.diffusion`.
+    """Load the pipeline in the folder `model`; options are those of `inference.drawing.diffusion`.
 
     And `negative_prompt`, `native_size` and `previews`, which mean what they mean for pictures.
     """

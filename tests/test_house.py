@@ -23,7 +23,7 @@ HEAVY = {
     "huggingface_hub",
     "inference.text_llamacpp",
     "inference.speech_kokoro",
-    "inference.recordings",
+    "inference.sound.recordings",
 }
 FORBIDDEN = {"utils", "util", "helpers", "common", "base", "managers", "services", "signals"}
 

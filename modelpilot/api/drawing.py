@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, Field
 
-from inference import pictures
+from inference.drawing import pictures
 from inference.errors import InvalidRequest
 from inference.types import Kind
 from modelpilot.api.schemas import (

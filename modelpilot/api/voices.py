@@ -7,9 +7,9 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from ninja import Router
 
-from inference import voices
 from inference.catalog import Card
 from inference.errors import InvalidRequest
+from inference.sound import voices
 from inference.types import Kind
 from modelpilot.accounts.keys import Principal
 from modelpilot.api.auth import Key, principal_of

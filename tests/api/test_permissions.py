@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from inference import audio
+from inference.sound import audio
 from tests.api.caller import Caller, error_of
 from tests.api.conftest import NewCaller
 from tests.system import System

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from inference import audio
+from inference.sound import audio
 from inference.types import request_from
 from modelpilot.api.quote import ROUTES
 from modelpilot.api.routes import api

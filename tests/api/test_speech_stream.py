@@ -13,7 +13,7 @@ import psutil
 import pytest
 import requests
 
-from inference import audio
+from inference.sound import audio
 from tests.api.caller import TIMEOUT_S, Caller, error_of
 from tests.api.conftest import NewCaller
 from tests.inference.hearing import heard, word_error_rate

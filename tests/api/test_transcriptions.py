@@ -8,7 +8,7 @@ import openai
 import pytest
 from openai.types.audio import TranscriptionVerbose
 
-from inference import audio
+from inference.sound import audio
 from tests.api.caller import Caller, error_of
 from tests.api.conftest import NewCaller
 from tests.inference.hearing import word_error_rate

@@ -7,8 +7,8 @@ import av
 import numpy as np
 import pytest
 
-from inference import audio
 from inference.errors import InvalidRequest
+from inference.sound import audio
 
 
 def tone(rate: int, seconds: float = 1.0) -> bytes:

@@ -16,9 +16,10 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from inference import audio, engines, weights
+from inference import engines, weights
 from inference.catalog import Card, Catalog
 from inference.errors import Cancelled, EngineUnavailable, InvalidRequest, WeightsNotFound
+from inference.sound import audio
 from inference.types import Device, Engine, Event, Sound, SpeechRequest
 from inference.weights import Weights
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.dialect import Splitter, Syntax, written
+from inference.text.dialect import Splitter, Syntax, written
 
 WEATHER = '{"city": "Paris", "days": [1, 2], "note": "a } and a \\" here"}'
 HERMES = f'<tool_call>\n{{"name": "get_weather", "arguments": {WEATHER}}}\n</tool_call>'

@@ -10,11 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
-from inference import catalog, diffusion, engines, previews
+from inference import catalog, engines
 from inference.catalog import Card
-from inference.diffusion import Mode
+from inference.drawing import diffusion, previews
+from inference.drawing.diffusion import Mode
+from inference.drawing.placement import Plan, Residence
 from inference.errors import InferenceError
-from inference.placement import Plan, Residence
 from inference.types import Device
 from inference.weights import Weights
 

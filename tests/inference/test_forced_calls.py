@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference import forced_calls
-from inference.forced_calls import ForcedCall
+from inference.text import forced_calls
+from inference.text.forced_calls import ForcedCall
 from inference.types import ChatRequest
 
 JSON = st.recursive(

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from benchmarks.schemas import SCHEMAS
-from inference import held
+from inference.text import held
 
 WORD = {"type": "string"}
 DEFINED = {

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from inference import previews
+from inference.drawing import previews
 from inference.errors import Cancelled, InferenceError, InvalidRequest
 from inference.types import Engine
 from tests.inference.drawing import (

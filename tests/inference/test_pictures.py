@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from inference import pictures
+from inference.drawing import pictures
 from inference.errors import InvalidRequest
 from tests.inference.drawing import encoded
 

@@ -2,8 +2,9 @@
 
 import pytest
 
-from inference import catalog, placement
+from inference import catalog
 from inference.catalog import Footprint
+from inference.drawing import placement
 from inference.errors import InferenceError
 
 CARDS = catalog.load([]).cards

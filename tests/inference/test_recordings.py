@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference import audio, recordings
 from inference.errors import InvalidRequest
+from inference.sound import audio, recordings
 
 TONE = (np.sin(np.arange(2 * 22_050) * 0.1) * 20_000).astype("<i2").tobytes()
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.sentences import split
+from inference.sound.sentences import split
 
 
 @pytest.mark.parametrize(

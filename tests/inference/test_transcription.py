@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference import audio, engines, recordings
+from inference import engines
 from inference.catalog import Catalog
 from inference.errors import Cancelled, InvalidRequest
+from inference.sound import audio, recordings
 from inference.types import (
     Delta,
     Device,

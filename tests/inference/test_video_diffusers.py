@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from inference import films, previews
+from inference.drawing import films, previews
 from inference.errors import Cancelled, InferenceError, InvalidRequest
 from inference.types import Engine, Result, VideoRequest
 from tests.inference.drawing import Heard, Steps, ignore, plain

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference import voices
 from inference.catalog import Catalog
 from inference.errors import InvalidRequest
+from inference.sound import voices
 
 
 @pytest.mark.parametrize(

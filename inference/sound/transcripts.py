@@ -5,7 +5,7 @@ import zlib
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from inference.recordings import RATE, Samples
+from inference.sound.recordings import RATE, Samples
 from inference.types import Result
 
 # What OpenAI counts places in a recording in: spectra of 10 ms each.

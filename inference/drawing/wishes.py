@@ -5,7 +5,7 @@ not what was asked; what can't be left out or rounded is refused with InvalidReq
 """
 
 from inference.catalog import Card
-from inference.diffusion import Mode, Model
+from inference.drawing.diffusion import Mode, Model
 from inference.errors import InvalidRequest
 from inference.types import ImageRequest, VideoRequest
 

@@ -31,9 +31,9 @@ import diffusers
 import torch
 import transformers
 
-from inference import placement
 from inference.catalog import Card
-from inference.placement import Plan
+from inference.drawing import placement
+from inference.drawing.placement import Plan
 from inference.types import Device
 
 log = logging.getLogger(__name__)

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from inference import audio, sentences, voices
 from inference.catalog import Card
 from inference.errors import InferenceError, InvalidRequest
+from inference.sound import audio, sentences, voices
 from inference.types import Emit, File, Progress, Result, Sound, SpeechRequest
 
 # Silence between two sentences, which the voices leave out.

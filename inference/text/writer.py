@@ -3,10 +3,10 @@
 from typing import Any
 
 from inference.decoding.sampling import Chosen
-from inference.dialect import Piece, Splitter
-from inference.stops import Stops
+from inference.text.dialect import Piece, Splitter
+from inference.text.stops import Stops
+from inference.text.vocabulary import Vocabulary
 from inference.types import ChatRequest, Delta
-from inference.vocabulary import Vocabulary
 
 
 class Writer:

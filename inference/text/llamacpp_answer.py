@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from inference.errors import ContextLengthExceeded, InferenceError, InvalidRequest
-from inference.forced_calls import ForcedCall
+from inference.text.forced_calls import ForcedCall
 from inference.types import Call, ChatRequest, Delta, Emit, Progress, Read, Result
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from PIL import Image
 
-from inference import pictures
-from inference.diffusion import Step
+from inference.drawing import pictures
+from inference.drawing.diffusion import Step
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from tokenizers.decoders import DecodeStream
 from transformers import AutoTokenizer
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-from inference.dialect import THINK, THOUGHT, as_text, introduction, syntax_of
 from inference.errors import InvalidRequest
+from inference.text.dialect import THINK, THOUGHT, as_text, introduction, syntax_of
 from inference.types import ChatRequest
 
 BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")

@@ -7,10 +7,10 @@ from typing import Any, cast
 
 import torch
 
-from inference import diffusion, previews
 from inference.batching import Abandoned, Order, Piece, Worker
 from inference.catalog import Card
-from inference.diffusion import Mode, Model
+from inference.drawing import diffusion, previews
+from inference.drawing.diffusion import Mode, Model
 from inference.errors import InferenceError, InvalidRequest
 from inference.types import Emit, Preview
 
