@@ -312,6 +312,7 @@ class WebhookDelivery(models.Model):
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
+        verbose_name_plural = "webhook deliveries"
         indexes = [
             models.Index(
                 fields=["next_try_at"],

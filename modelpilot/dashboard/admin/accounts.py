@@ -23,7 +23,7 @@ from modelpilot.dashboard.admin.asking import (
     asks,
     micro_dollars,
 )
-from modelpilot.dashboard.admin.listing import Listing, link_to, list_of, shown
+from modelpilot.dashboard.admin.listing import NOTHING, Listing, link_to, list_of, shown
 from modelpilot.dashboard.tags import dollars
 from modelpilot.jobs import usage
 from modelpilot.jobs.models import Job
@@ -38,15 +38,7 @@ class Grant(WithReason):
 
 
 class UserAdmin(Acting, Listing):
-    list_display = (
-        "email",
-        "available",
-        "is_active",
-        "is_staff",
-        "can_deploy",
-        "frozen",
-        "created_at",
-    )
+    list_display = ("email", "available", "state", "roles", "created_at", "last_login")
     list_filter = ("is_active", "is_staff", "can_deploy")
     searched_by = "The beginning of an e-mail address, or an account's number"
     changeable = ROLES
@@ -101,9 +93,16 @@ class UserAdmin(Acting, Listing):
     def available(self, user: Any) -> str:
         return dollars(user.free)
 
-    @shown("Frozen", boolean=True)
-    def frozen(self, user: Any) -> bool:
-        return bool(user.is_frozen)
+    @shown("State", label={"active": "success", "frozen": "danger", "shut out": "warning"})
+    def state(self, user: Any) -> str:
+        if not user.is_active:
+            return "shut out"
+        return "frozen" if user.is_frozen else "active"
+
+    @shown("Roles")
+    def roles(self, user: User) -> str:
+        held = {"operator": user.is_staff, "deploys": user.can_deploy}
+        return ", ".join(name for name, has in held.items() if has) or NOTHING
 
     @shown("Balance")
     def balance(self, user: User) -> str:

@@ -36,7 +36,9 @@ def indented(value: Any) -> SafeString | str:
     if value is None:
         return NOTHING
     text = json.dumps(value, indent=2, ensure_ascii=False)
-    return format_html('<pre class="whitespace-pre-wrap break-words text-xs">{}</pre>', text)
+    return format_html(
+        '<pre class="whitespace-pre-wrap break-words overflow-x-auto text-xs">{}</pre>', text
+    )
 
 
 def of_owner(rows: QuerySet[Any], text: str) -> QuerySet[Any]:
@@ -174,7 +176,7 @@ class JobAdmin(Acting, Listing):
         return format_html_join("", "<div>{} {}</div>", rows) or NOTHING
 
     @asks(
-        "Cancel",
+        "Cancel the job",
         "It stops within seconds, and costs what was delivered.",
         Asked,
         icon="cancel",

@@ -39,7 +39,7 @@ class Listing(ModelAdmin):
     paginator = Bounded
     show_full_result_count = False
     show_facets = ShowFacets.NEVER
-    list_per_page = 50
+    list_per_page = 25
     list_fullwidth = True
     list_filter_sheet = False
     list_filter_submit = False

@@ -48,7 +48,7 @@ CODES = (
 
 
 class AccountAdmin(Listing):
-    list_display = ("id", "owner", "code", "balance", "held", "frozen")
+    list_display = ("id", "owner", "code", "balance", "held", "state")
     list_select_related = ("owner",)
     list_filter = ("code",)
     searched_by = "An account's e-mail address"
@@ -71,6 +71,10 @@ class AccountAdmin(Listing):
         if account.owner_id is None:
             return NOTHING
         return dollars(account.credits_posted - account.debits_posted)
+
+    @shown("State", label={"frozen": "danger"})
+    def state(self, account: Account) -> str:
+        return "frozen" if account.frozen else ""
 
     @shown("Held")
     def held(self, account: Account) -> str:
@@ -103,7 +107,7 @@ class OfAccount(SimpleListFilter):
 class TransferAdmin(Listing):
     list_display = ("id", "created_at", "code", "kind", "usd", "debit", "credit", "ref")
     list_select_related = ("debit", "credit")
-    list_filter = (OfAccount, "kind")
+    list_filter = (OfAccount,)
     searched_by = "A number, or a reference: a job, a purchase"
     fields = (
         "id",
@@ -304,7 +308,9 @@ class PriceChangeAdmin(Acting, Listing):
         )
         return f"{made.model} costs {self.costs(made)} from {made.starts_at:%Y-%m-%d %H:%M} UTC on."
 
-    @asks("Cancel", "The change will not start.", Asked, icon="event_busy", variant=DANGER)
+    @asks(
+        "Cancel the change", "The change will not start.", Asked, icon="event_busy", variant=DANGER
+    )
     def cancel(self, change: PriceChange, form: forms.Form) -> str:
         if not prices.cancel(change.id):
             raise Refused("It has started, or is cancelled. Change the price again instead.")

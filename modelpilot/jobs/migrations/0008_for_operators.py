@@ -13,6 +13,10 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.AlterModelOptions(
+            name='webhookdelivery',
+            options={'verbose_name_plural': 'webhook deliveries'},
+        ),
         migrations.AddIndex(
             model_name='job',
             index=models.Index(condition=models.Q(('state__in', ['failed', 'cancelled'])), fields=['id'], name='jobs_unsuccessful'),
