@@ -28,9 +28,12 @@ from typing import Any
 import orjson
 
 from benchmarks import stack
+from benchmarks.bare import DATA
 from benchmarks.load import Connection, content_length, dechunked
 from benchmarks.stack import ROOT, BenchmarkError, Stack, free_port, table
 
+CARDS = Path(__file__).with_name("text.toml")
+MODELS = ("smollm2-135m", "smollm2-bfloat16")
 TOKENS = 64
 ANSWER_S = 300.0
 START_S = 240.0
@@ -169,10 +172,10 @@ async def crowd(
 
 
 @contextmanager
-def bare(model: str, cards: list[Path]) -> Iterator[Turn]:
+def bare(model: str) -> Iterator[Turn]:
     """Our engine alone in a process of its own."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.bare", model, *map(str, cards)],
+        [sys.executable, "-m", "benchmarks.bare", model, str(CARDS)],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -256,15 +259,16 @@ def sides(arguments: argparse.Namespace, system: Stack) -> Iterator[list[Side]]:
     """All that are there, ready to answer."""
     with ExitStack() as running:
         found = []
-        for model in arguments.models:
+        for model in MODELS:
             found.append(Side(f"through us, {model}", over_http(system.port, system.key, model)))
-            turn = running.enter_context(bare(model, arguments.cards))
+            turn = running.enter_context(bare(model))
             found.append(Side(f"bare engine, {model}", turn))
         port = free_port()
         command = [sys.executable, "-m", "benchmarks.llamacpp_server", str(port)]
         running.enter_context(server(command, port, PYTHONPATH=str(ROOT)))
         found.append(Side("llama.cpp's server", over_http(port, "none", "default")))
-        weights = arguments.weights
+        # Made by our engine a moment ago.
+        weights = str(next((DATA / "cache" / "converted").glob("*-bfloat16")).resolve())
         if arguments.transformers:
             port = free_port()
             running.enter_context(
@@ -340,14 +344,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--clients", type=numbers, default=[1, 8, 32], help="at once (1,8,32)")
     parser.add_argument("--requests", type=int, default=64, help="a turn, of all clients together")
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument(
-        "--models",
-        type=lambda text: text.split(","),
-        default=["smollm2-135m"],
-        help="ours, by their ids",
-    )
-    parser.add_argument("--cards", type=Path, nargs="*", default=[], help="more cards")
-    parser.add_argument("--weights", help="the folder of safetensors for the other servers")
     parser.add_argument("--transformers", type=Path, help="the program `transformers`")
     parser.add_argument("--transformers-options", nargs="*", default=[])
     parser.add_argument("--vllm", type=Path, help="the program `vllm`")
@@ -360,10 +356,9 @@ def numbers(text: str) -> list[int]:
 
 def main() -> int:
     arguments = parse()
-    catalogs = ",".join(str(path.resolve()) for path in [stack.CARDS, *arguments.cards])
     try:
         with (
-            stack.running(MODELPILOT_CATALOG=catalogs) as system,
+            stack.running(MODELPILOT_CATALOG=str(CARDS)) as system,
             sides(arguments, system) as all_sides,
         ):
             scores = measure(all_sides, arguments)

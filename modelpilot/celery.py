@@ -57,6 +57,8 @@ app.conf.update(
     beat_schedule={
         "rescue": {"task": "rescue", "schedule": 5.0, "options": {"expires": 10}},
         "deliver": {"task": "deliver", "schedule": 3.0, "options": {"expires": 6}},
+        "erase": {"task": "erase", "schedule": 15.0, "options": {"expires": 30}},
+        "tidy": {"task": "tidy", "schedule": 86_400.0, "options": {"expires": 86_400}},
         "notify": {"task": "notify", "schedule": 60.0, "options": {"expires": 120}},
         "expire": {"task": "expire", "schedule": 3600.0, "options": {"expires": 3600}},
         "reconcile": {"task": "reconcile", "schedule": 3600.0, "options": {"expires": 3600}},

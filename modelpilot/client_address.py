@@ -5,6 +5,8 @@ import ipaddress
 from django.conf import settings
 from django.http import HttpRequest
 
+# Behind a unix socket nobody has an address.
+UNKNOWN = "unknown"
 TRUSTED = [ipaddress.ip_network(proxy, strict=False) for proxy in settings.TRUSTED_PROXIES]
 
 
@@ -14,7 +16,7 @@ def client_address(request: HttpRequest) -> str:
     X-Forwarded-For is read from the right, as anything further left is the client's own
     word. An IPv6 client owns a /64 and is counted as that.
     """
-    address = request.META.get("REMOTE_ADDR") or "unknown"
+    address = request.META.get("REMOTE_ADDR") or UNKNOWN
     if TRUSTED and trusted(address):
         hops = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")
         for forwarded in reversed([text.strip() for text in hops if text.strip()]):
@@ -36,7 +38,7 @@ def counted_as(address: str) -> str:
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:
-        return "unknown"
+        return UNKNOWN
     if isinstance(ip, ipaddress.IPv4Address):
         return str(ip)
     if ip.ipv4_mapped:

@@ -159,6 +159,70 @@ STRIPE_API_BASE = env("STRIPE_API_BASE")
 EMAIL_URL = env("MODELPILOT_EMAIL_URL")
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env("MODELPILOT_EMAIL_FROM", "ModelPilot <noreply@localhost>")
 
+# Signing in by an account elsewhere; each has its button once it has a client id. Redirect URIs:
+# /accounts/github/login/callback/ and /accounts/oidc/{google,sso}/login/callback/.
+GITHUB_URL = env("MODELPILOT_GITHUB_URL", "https://github.com").rstrip("/")
+GOOGLE_URL = env("MODELPILOT_GOOGLE_URL", "https://accounts.google.com").rstrip("/")
+OIDC_URL = env("MODELPILOT_OIDC_URL").rstrip("/")
+
+
+def origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def identity_client(name: str, url: str) -> dict[str, str] | None:
+    """The id and secret of `MODELPILOT_<name>_CLIENT_ID` and `…_SECRET`; None without an id."""
+    client_id = env(f"MODELPILOT_{name}_CLIENT_ID")
+    if not client_id:
+        return None
+    secret = env(f"MODELPILOT_{name}_CLIENT_SECRET")
+    if not secret:
+        raise ImproperlyConfigured(f"MODELPILOT_{name}_CLIENT_ID needs its _CLIENT_SECRET, too.")
+    if not url.startswith(("https://", "http://")):
+        raise ImproperlyConfigured(
+            f"MODELPILOT_{name}_URL must be the address of the provider, like "
+            f"https://login.example.com, not {url!r}."
+        )
+    return {"client_id": client_id, "secret": secret}
+
+
+GITHUB_CLIENT = identity_client("GITHUB", GITHUB_URL)
+GOOGLE_CLIENT = identity_client("GOOGLE", GOOGLE_URL)
+OIDC_CLIENT = identity_client("OIDC", OIDC_URL)
+OPENID_CONNECT = [
+    {"provider_id": provider, "name": name, **client, "settings": {"server_url": url}}
+    for provider, name, client, url in (
+        ("google", "Google", GOOGLE_CLIENT, GOOGLE_URL),
+        ("sso", env("MODELPILOT_OIDC_NAME", "single sign-on"), OIDC_CLIENT, OIDC_URL),
+    )
+    if client
+]
+# A provider that isn't configured isn't there at all, nor are its addresses.
+IDENTITY_APPS: list[str] = []
+SOCIALACCOUNT_PROVIDERS: dict[str, dict[str, object]] = {}
+if OPENID_CONNECT:
+    IDENTITY_APPS.append("allauth.socialaccount.providers.openid_connect")
+    SOCIALACCOUNT_PROVIDERS["openid_connect"] = {
+        "APPS": OPENID_CONNECT,
+        "OAUTH_PKCE_ENABLED": True,
+    }
+if GITHUB_CLIENT:
+    IDENTITY_APPS.append("allauth.socialaccount.providers.github")
+    SOCIALACCOUNT_PROVIDERS["github"] = {
+        "APP": GITHUB_CLIENT,
+        "OAUTH_PKCE_ENABLED": True,
+        # One's own GitHub Enterprise has its API below the same address.
+        **({} if GITHUB_URL == "https://github.com" else {"GITHUB_URL": GITHUB_URL}),
+    }
+# Where browsers are sent to by these buttons: a provider that asks another one is named too.
+IDENTITY_ORIGINS = [
+    *([origin(GITHUB_URL)] if GITHUB_CLIENT else []),
+    *([origin(GOOGLE_URL)] if GOOGLE_CLIENT else []),
+    *([origin(OIDC_URL)] if OIDC_CLIENT else []),
+    *env_list("MODELPILOT_OIDC_ORIGINS"),
+]
+
 # Jobs: how long a pod owns a claimed job without renewing it, and how often it is tried.
 LEASE_S = 30
 MAX_ATTEMPTS = 3
@@ -189,6 +253,11 @@ STRIPE_NAMES = (
     "STRIPE_WEBHOOK_SECRET_PREVIOUS",
     "STRIPE_API_BASE",
 )
+IDENTITY_NAMES = tuple(
+    f"MODELPILOT_{name}_CLIENT_{part}"
+    for name in ("GITHUB", "GOOGLE", "OIDC")
+    for part in ("ID", "SECRET")
+)
 
 
 def without(environment: dict[str, str], *names: str) -> dict[str, str]:
@@ -200,8 +269,10 @@ def without(environment: dict[str, str], *names: str) -> dict[str, str]:
     }
 
 
-# The node starts pods, takes no money and sends no mail.
-NODE_ENVIRONMENT = without(CHILD_ENVIRONMENT, *STRIPE_NAMES, "MODELPILOT_EMAIL_URL")
+# The node starts pods: it takes no money, sends no mail and signs nobody in.
+NODE_ENVIRONMENT = without(
+    CHILD_ENVIRONMENT, *STRIPE_NAMES, *IDENTITY_NAMES, "MODELPILOT_EMAIL_URL"
+)
 POD_ENVIRONMENT = without(NODE_ENVIRONMENT, "MODELPILOT_SECRET_KEY") | {
     "MODELPILOT_ROLE": "pod",
     # OpenMP's threads that spin while they wait take the cores from everyone: eight pictures
@@ -297,6 +368,7 @@ INSTALLED_APPS = [
     "allauth.account",
     "allauth.mfa",
     "allauth.socialaccount",
+    *IDENTITY_APPS,
     "allauth.usersessions",
     "csp",
     "django_htmx",
@@ -392,6 +464,8 @@ ACCOUNT_LOGOUT_REDIRECT_URL = "/"
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 900
+# Who changes how an account is entered is told so by mail.
+ACCOUNT_EMAIL_NOTIFICATIONS = True
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if PRODUCTION else "http"
 MFA_TOTP_ISSUER = "ModelPilot"
 # Passkeys need scripts that our policy for pages refuses.
@@ -415,7 +489,10 @@ CSRF_COOKIE_HTTPONLY = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 # Where forms may lead by way of a redirect, besides to ourselves.
-FORM_TARGETS = ["https://checkout.stripe.com"] if STRIPE_SECRET_KEY else []
+FORM_TARGETS = [
+    *(["https://checkout.stripe.com"] if STRIPE_SECRET_KEY else []),
+    *IDENTITY_ORIGINS,
+]
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [NONE],

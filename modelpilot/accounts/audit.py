@@ -4,11 +4,14 @@ Written in the transaction of the change itself, so there is no change without i
 without its change. It never holds a secret: neither keys nor passwords nor prompts.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
 from modelpilot.accounts.models import AuditEntry, User
+from modelpilot.client_address import UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +40,21 @@ def record(action: str, subject: object, /, **detail: Any) -> None:
         actor=actor.name[:254],
         actor_id=actor.user_id,
         key_id=actor.key_id,
-        address=actor.address,
+        address=None if actor.address == UNKNOWN else actor.address,
         action=action,
         subject=str(subject)[:200],
         detail=detail,
     )
+
+
+@contextmanager
+def by(actor: Actor) -> Iterator[None]:
+    """What is recorded inside was done by `actor`."""
+    before = acting.set(actor)
+    try:
+        yield
+    finally:
+        acting.reset(before)
 
 
 def of_user(user: User, address: str | None = None) -> Actor:

@@ -1,4 +1,4 @@
-"""Users and their API keys."""
+"""Users, their API keys, who may become one, and what was changed by whom."""
 
 from typing import Any, ClassVar
 
@@ -24,7 +24,23 @@ class User(AbstractBaseUser, PermissionsMixin):
     is_active = models.BooleanField(default=True)
     is_staff = models.BooleanField(default=False)
     can_deploy = models.BooleanField(default=False)
+    # Signed up, and not active until an operator approves: see registration.py.
+    waiting = models.BooleanField(default=False, db_default=False)
+    # Deleted by its owner at that time; the row stays, without a name, for the books.
+    closed_at = models.DateTimeField(null=True)
+    # All that its jobs were asked and had made is gone too.
+    erased_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(
+                fields=["id"],
+                name="users_to_erase",
+                condition=models.Q(closed_at__isnull=False, erased_at__isnull=True),
+            ),
+            models.Index(fields=["id"], name="users_waiting", condition=models.Q(waiting=True)),
+        ]
 
     objects: ClassVar[UserManager] = UserManager()
     USERNAME_FIELD = "email"
@@ -65,6 +81,41 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} (…{self.last_four})"
+
+
+class Registration(models.Model):
+    """Who may make an account: one row, or none while the default holds."""
+
+    class Mode(models.TextChoices):
+        OPEN = "open", "Everybody"
+        APPROVAL = "approval", "Everybody, once an operator has approved"
+        INVITE = "invite", "Who has an invitation"
+
+    id = models.SmallIntegerField(primary_key=True, default=1, editable=False)
+    mode = models.CharField(max_length=10, choices=Mode.choices)
+
+    class Meta:
+        verbose_name_plural = "registration"
+        constraints = [models.CheckConstraint(name="one_registration", condition=models.Q(id=1))]
+
+    def __str__(self) -> str:
+        return self.get_mode_display()
+
+
+class Invitation(models.Model):
+    """A link that lets whoever has it make one account."""
+
+    # Whom it was made for; another address may be used with it, but has to be verified.
+    email = models.EmailField()
+    # SHA-256 of what the link ends with: a stolen table lets nobody in.
+    digest = models.BinaryField(max_length=32, unique=True)
+    created_at = models.DateTimeField(db_default=Now())
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True)
+    used_by = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
+
+    def __str__(self) -> str:
+        return f"invitation of {self.email}"
 
 
 class AuditEntry(models.Model):

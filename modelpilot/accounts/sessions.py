@@ -2,8 +2,10 @@
 
 from importlib import import_module
 
+from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.contrib.auth import get_user
+from django.contrib.sessions.models import Session
 from django.http import HttpRequest
 
 from modelpilot.accounts.keys import Principal
@@ -27,3 +29,16 @@ def principal(session_key: str) -> Principal | None:
         can_deploy=user.is_staff or user.can_deploy,
         email=user.email,
     )
+
+
+def end_all(user: User) -> None:
+    """Sign the account out everywhere."""
+    for session in UserSession.objects.filter(user=user):
+        Store(session.session_key).delete()
+        session.delete()
+
+
+def tidy() -> None:
+    """Delete the sessions that have expired, and what is known about them."""
+    Store.clear_expired()
+    UserSession.objects.exclude(session_key__in=Session.objects.values("session_key")).delete()

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
@@ -28,7 +29,7 @@ from django.utils.functional import cached_property
 
 from billing import ledger
 from billing.ledger import Balance
-from modelpilot.accounts import audit
+from modelpilot.accounts import audit, registration
 from modelpilot.accounts.models import User
 from modelpilot.client_address import client_address
 
@@ -56,16 +57,26 @@ class Entry:
 ENTRIES = [
     Entry("Overview", "overview", "home"),
     Entry("Deployments", "deployments", "cube", deployers=True),
+    Entry("Settings", "settings", "settings"),
 ]
 # The public pages, above the front page: Models, Pricing, Docs.
 PUBLIC_ENTRIES: list[Entry] = []
 # The account's own pages, as tabs.
 ACCOUNT_ENTRIES = [
+    Entry("Account", "settings", "settings"),
     Entry("E-mail", "account_email", "user"),
     Entry("Password", "account_change_password", "key"),
     Entry("Two-factor sign-in", "mfa_index", "shield"),
     Entry("Sessions", "usersessions_list", "user"),
 ]
+if settings.IDENTITY_APPS:
+    ACCOUNT_ENTRIES.append(Entry("Connected accounts", "socialaccount_connections", "user"))
+
+
+def longest(entries: list[Entry], path: str) -> Entry | None:
+    """The entry that the page at `path` is, or is inside of."""
+    inside = [entry for entry in entries if path.startswith(entry.url)]
+    return max(inside, key=lambda entry: len(entry.url), default=None)
 
 
 class Shell:
@@ -93,12 +104,24 @@ class Shell:
     def account_entries(self) -> list[Entry]:
         return ACCOUNT_ENTRIES
 
+    @property
+    def active_account(self) -> str:
+        """The name of the tab that the page belongs to."""
+        here = longest(ACCOUNT_ENTRIES, self.request.path)
+        return here.name if here else ""
+
     @cached_property
     def active(self) -> str:
         """The name of the entry that the page belongs to."""
         path = self.request.path
-        inside = [entry for entry in ENTRIES if path.startswith(entry.url)]
-        return max(inside, key=lambda entry: len(entry.url)).name if inside else ""
+        if longest(ACCOUNT_ENTRIES, path):
+            return "settings"
+        here = longest(ENTRIES, path)
+        return here.name if here else ""
+
+    @cached_property
+    def sign_up_open(self) -> bool:
+        return registration.is_open(self.request)
 
     @cached_property
     def balance(self) -> Balance:
@@ -133,11 +156,8 @@ def acting(get_response: View[[]]) -> View[[]]:
             actor = audit.of_user(user, address)
         else:
             actor = audit.Actor("visitor", address=address)
-        before = audit.acting.set(actor)
-        try:
+        with audit.by(actor):
             return get_response(request)
-        finally:
-            audit.acting.reset(before)
 
     return middleware
 

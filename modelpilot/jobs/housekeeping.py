@@ -8,8 +8,9 @@ from django.db.models.functions import Now
 from billing import ledger, payments
 from billing import reconcile as stripe_reconcile
 from billing.models import Proof
+from modelpilot.accounts import sessions
 from modelpilot.celery import app
-from modelpilot.jobs import notices, sql, storage, webhooks
+from modelpilot.jobs import departure, notices, sql, storage, webhooks
 from modelpilot.jobs import rescue as rescuer
 
 log = logging.getLogger(__name__)
@@ -23,6 +24,17 @@ def rescue() -> None:
 @app.task(name="deliver")
 def deliver() -> None:
     webhooks.deliver()
+
+
+@app.task(name="erase")
+def erase() -> None:
+    if done := departure.erase():
+        log.info("Deleted what was kept of %d closed accounts.", done)
+
+
+@app.task(name="tidy")
+def tidy() -> None:
+    sessions.tidy()
 
 
 @app.task(name="notify")

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.api.caller import Caller
+from tests.fake_identity.provider import Provider, environment
+from tests.fake_identity.provider import serving as identities
 from tests.fake_stripe.account import StripeAccount
 from tests.fake_stripe.delivery import WEBHOOK_SECRET
 from tests.fake_stripe.server import KEY as STRIPE_KEY
@@ -27,7 +29,14 @@ def stripe() -> Iterator[StripeAccount]:
 
 
 @pytest.fixture(scope="session")
-def system(stripe: StripeAccount) -> Iterator[System]:
+def identity() -> Iterator[Provider]:
+    """Where the product's customers have accounts, too: GitHub, Google and their employer."""
+    with identities() as provider:
+        yield provider
+
+
+@pytest.fixture(scope="session")
+def system(stripe: StripeAccount, identity: Provider) -> Iterator[System]:
     mine = Path(__file__).with_name("catalog.toml")
     with product(
         MODELPILOT_CATALOG=f"{CATALOG},{mine}",
@@ -36,15 +45,17 @@ def system(stripe: StripeAccount) -> Iterator[System]:
         STRIPE_WEBHOOK_SECRET=WEBHOOK_SECRET,
         STRIPE_WEBHOOK_SECRET_PREVIOUS="whsec_before",
         STRIPE_API_BASE=stripe.pay_base,
+        **environment(identity),
     ) as system:
-        make_tiny_pipelines(system.data / "models" / "tiny")
+        make_tiny_models(system.data / "models" / "tiny")
         yield system.start()
 
 
-def make_tiny_pipelines(folder: Path) -> None:
-    """In a process of its own: torch would stay in this one."""
-    program = [sys.executable, "-m", "tests.inference.tiny_pipelines", str(folder)]
-    subprocess.run(program, check=True, capture_output=True, cwd=ROOT)
+def make_tiny_models(folder: Path) -> None:
+    """In processes of their own: torch would stay in this one."""
+    for maker in ("tiny_pipelines", "tiny_text"):
+        program = [sys.executable, "-m", f"tests.inference.{maker}", str(folder)]
+        subprocess.run(program, check=True, capture_output=True, cwd=ROOT)
 
 
 @pytest.fixture(scope="session")

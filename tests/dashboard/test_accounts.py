@@ -1,14 +1,21 @@
 """Sign-up, verification, sign-in and reset, as allauth runs them with our settings."""
 
 import re
+from datetime import timedelta
+from pathlib import Path
 
+import allauth
 import pytest
+from allauth.account.models import EmailAddress
+from allauth.usersessions.models import UserSession
+from django.contrib.sessions.models import Session
 from django.core import mail
 from django.test import Client
+from django.utils import timezone
 from pytest_django import Settings
 
 from billing.models import Account
-from modelpilot.accounts import first_run
+from modelpilot.accounts import first_run, sessions
 from modelpilot.accounts.models import AuditEntry, User
 from tests.dashboard.conftest import SignedIn
 
@@ -111,3 +118,94 @@ def test_what_a_page_changes_is_its_users_act(signed_in: SignedIn, bob: User) ->
 
     entry = AuditEntry.objects.get(action="account.setup")
     assert (entry.actor, entry.address) == ("bob@example.com", "192.0.2.7")
+
+
+def acts(**of: object) -> list[str]:
+    return list(AuditEntry.objects.filter(**of).order_by("id").values_list("action", flat=True))
+
+
+def test_who_comes_and_goes_is_written_down(visitor: Client) -> None:
+    dora = User.objects.create_user("dora@example.com", PASSWORD)
+    form = {"login": "dora@example.com", "password": PASSWORD}
+    visitor.post("/accounts/login/", {**form, "password": "wrong"}, REMOTE_ADDR="192.0.2.7")
+    visitor.post("/accounts/login/", {"login": "nobody@example.com", "password": "x"})
+    visitor.post("/accounts/login/", form, REMOTE_ADDR="192.0.2.7")
+    new = {"password1": "another horse battery", "password2": "another horse battery"}
+    visitor.post("/accounts/password/change/", {"oldpassword": PASSWORD, **new})
+    visitor.post("/accounts/logout/")
+
+    assert acts(subject="dora@example.com") == [
+        "account.sign_in_failed",
+        "account.sign_in",
+        "account.password_changed",
+        "account.sign_out",
+    ]
+    failed = AuditEntry.objects.get(action="account.sign_in_failed", subject=dora.email)
+    assert (failed.actor, failed.address) == ("visitor", "192.0.2.7")
+    came = AuditEntry.objects.get(action="account.sign_in")
+    assert (came.actor_id, came.address) == (dora.id, "192.0.2.7")
+    assert acts(subject="no account") == ["account.sign_in_failed"]
+    assert not AuditEntry.objects.filter(subject__contains="nobody").exists()
+
+
+def test_behind_a_unix_socket_nobody_has_an_address(visitor: Client) -> None:
+    visitor.post(
+        "/accounts/signup/", {"email": "d@example.com", "password1": PASSWORD}, REMOTE_ADDR=""
+    )
+
+    assert acts(address=None) == ["account.sign_up", "account.sign_in"]
+
+
+def test_a_changed_password_is_told_by_mail_in_our_words(visitor: Client, mailing: None) -> None:
+    dora = User.objects.create_user("dora@example.com", PASSWORD)
+    EmailAddress.objects.create(user=dora, email=dora.email, verified=True, primary=True)
+    visitor.post("/accounts/login/", {"login": dora.email, "password": PASSWORD})
+    new = {"password1": "another horse battery", "password2": "another horse battery"}
+    visitor.post(
+        "/accounts/password/change/",
+        {"oldpassword": PASSWORD, **new},
+        headers={"User-Agent": "<Dora's browser>"},
+    )
+
+    (sent,) = mail.outbox
+    assert sent.subject == "Your password was changed"
+    assert "The password of your account was changed." in str(sent.body)
+    assert "By:   <Dora's browser>" in str(sent.body), "a text, not HTML"
+    assert "http://127.0.0.1:8000/accounts/password/reset/" in str(sent.body)
+
+
+def test_while_the_mail_server_is_away_the_page_says_so(
+    visitor: Client, mailing: None, settings: Settings
+) -> None:
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT, settings.EMAIL_TIMEOUT = "127.0.0.1", 1, 2
+
+    sign_up(visitor)
+    page = visitor.get("/accounts/confirm-email/").content
+
+    assert b"Our mail server does not answer" in page
+    assert User.objects.filter(email="dora@example.com").exists()
+
+
+@pytest.mark.parametrize("folder", ["account", "mfa", "socialaccount"])
+def test_every_mail_is_a_text_of_ours(folder: str) -> None:
+    ours = {path.name for path in Path("templates", folder, "email").iterdir()}
+    theirs = Path(allauth.__file__).parent / "templates" / folder / "email"
+    never_sent = re.compile(r"login_code|password_reset_code|webauthn")
+
+    assert {path.name for path in theirs.iterdir() if not never_sent.search(path.name)} <= ours
+    for name in ours:
+        text = Path("templates", folder, "email", name).read_text()
+        assert "<" not in text.replace("{%", "")
+        assert not name.endswith("_subject.txt") or len(text.splitlines()) == 1
+
+
+def test_expired_sessions_are_cleared(visitor: Client) -> None:
+    dora = User.objects.create_user("dora@example.com", PASSWORD)
+    visitor.post("/accounts/login/", {"login": dora.email, "password": PASSWORD})
+    sessions.tidy()
+    assert (Session.objects.count(), UserSession.objects.count()) == (1, 1)
+
+    Session.objects.update(expire_date=timezone.now() - timedelta(seconds=1))
+    sessions.tidy()
+    assert (Session.objects.count(), UserSession.objects.count()) == (0, 0)

@@ -9,14 +9,15 @@ from django.db.models import Model
 from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 from pytest_django import Settings
 
 from billing import codes, ledger, payments, purchases
 from billing.models import PriceChange, Purchase, RedeemCode, Transfer
 from billing.money import micros
 from billing.prices import in_force
-from modelpilot.accounts import keys
-from modelpilot.accounts.models import ApiKey, AuditEntry, User
+from modelpilot.accounts import keys, registration
+from modelpilot.accounts.models import ApiKey, AuditEntry, Invitation, User
 from modelpilot.fleet.models import Deployment
 from modelpilot.jobs import lease, webhooks
 from modelpilot.jobs.models import Job, WebhookDelivery, WebhookEndpoint
@@ -298,3 +299,42 @@ def test_an_act_on_a_row_that_is_gone(operator: Client) -> None:
     answer = operator.post(url, {"_form_submitted": "True", "reason": "r"})
     assert answer.headers["HX-Redirect"] == reverse("admin:accounts_user_changelist")
     assert "not there any more" in said(operator)
+
+
+def test_who_waits_is_approved(operator: Client, charlie: User) -> None:
+    User.objects.filter(id=charlie.id).update(waiting=True, is_active=False)
+    url = reverse("admin:accounts_user_change", args=[charlie.id])
+    operator.post(url, {"is_active": "on"})
+    charlie.refresh_from_db()
+    assert charlie.waiting, "by the button alone"
+    assert not charlie.is_active
+
+    act(operator, charlie, "approve")
+    charlie.refresh_from_db()
+    assert (charlie.waiting, charlie.is_active) == (False, True)
+    assert_audited("account.approve")
+    act(operator, charlie, "approve")
+    assert "does not wait" in said(operator)
+
+
+def test_a_closed_account_stays_closed(operator: Client, charlie: User) -> None:
+    User.objects.filter(id=charlie.id).update(closed_at=timezone.now(), is_active=False)
+    url = reverse("admin:accounts_user_change", args=[charlie.id])
+    operator.post(url, {"is_active": "on", "is_staff": "on"})
+    charlie.refresh_from_db()
+    assert (charlie.is_active, charlie.is_staff) == (False, False)
+
+
+def test_registration_and_invitations(operator: Client) -> None:
+    act(operator, Invitation, "change_registration", mode="invite")
+    assert registration.mode() == "invite"
+    assert_audited("registration.change", mode="invite")
+
+    answer = act(operator, Invitation, "invite", email="dora@example.com", days="3")
+    link = answer.content.decode().partition("http://127.0.0.1:8000")[2].partition("<")[0].strip()
+    assert Client().get(link).status_code in (200, 302)
+    assert_audited("invitation.create", days=3)
+    token = link.rpartition("/")[2]
+    page = operator.get(reverse("admin:accounts_invitation_changelist")).content.decode()
+    assert "dora@example.com" in page
+    assert token not in page

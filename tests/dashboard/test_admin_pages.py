@@ -10,11 +10,12 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
+from pytest_django import Settings
 
 from billing import ledger
 from billing.models import Account, Purchase, Transfer
 from billing.money import micros
-from modelpilot.accounts import credit, keys
+from modelpilot.accounts import credit, keys, registration
 from modelpilot.accounts.models import ApiKey, AuditEntry, User
 from modelpilot.dashboard.admin.site import site
 from modelpilot.fleet import prices
@@ -38,6 +39,7 @@ def world(alice: User, bob: User) -> None:
     credit.make_codes(micros("5"), count=1, uses=1, expires_at=None, note="fair")
     later = timezone.now() + timedelta(days=1)
     prices.change(cards().cards["kokoro"], {"request": 1}, reason="test", starts_at=later)
+    registration.invite("dora@example.com")
     webhooks.create(alice.id, "https://example.com/hook")
     node = Node.objects.create(name="basement", devices=[], heartbeat_at=timezone.now())
     deployment = Deployment.objects.create(model="echo")
@@ -85,9 +87,11 @@ def test_others_see_nothing(
             assert answer.status_code == 302, page
             assert answer.headers["Location"].startswith("/admin/login/"), page
     for user in (alice, charlie):
-        assert signed_in(user).get("/admin/login/?next=/admin/").status_code == 404
+        assert signed_in(user).get("/admin/login/?next=/admin/").status_code == 403
     answer = visitor.get("/admin/login/?next=/admin/jobs/job/")
-    assert answer.headers["Location"] == "/accounts/login/?next=/admin/jobs/job/"
+    assert answer.headers["Location"] == (
+        "/accounts/login/?next=/admin/login/%3Fnext%3D/admin/jobs/job/"
+    )
 
 
 def test_only_the_admin_has_the_looser_policy(signed_in: SignedIn, bob: User) -> None:
@@ -219,3 +223,23 @@ def test_the_front_page_shows_what_is_earned(signed_in: SignedIn, bob: User, ali
 
     assert page.context["total"]["revenue"] == micros("0.5")
     assert "$0.50" in page.content.decode()
+
+
+def test_from_the_network_operators_need_a_second_factor(
+    signed_in: SignedIn, bob: User, settings: Settings
+) -> None:
+    settings.PUBLIC_URL = "https://ai.example.com"
+    client = signed_in(bob)
+    answer = client.get("/admin/", follow=True)
+    assert [path for path, _ in answer.redirect_chain][-1].startswith("/accounts/")
+    assert b"Books" not in answer.content
+
+
+def test_signing_in_leads_back_to_where_one_wanted_to_go(signed_in: SignedIn, bob: User) -> None:
+    client = signed_in(bob)
+
+    def target(wanted: str) -> str:
+        return client.get("/admin/login/", {"next": wanted}).headers["Location"]
+
+    assert target("/admin/jobs/job/") == "/admin/jobs/job/"
+    assert target("https://evil.example/") == "/admin/"

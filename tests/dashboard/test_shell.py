@@ -10,8 +10,16 @@ from modelpilot.accounts.models import User
 from modelpilot.dashboard.shell import ENTRIES
 from tests.dashboard.conftest import SignedIn
 
-PUBLIC = ["/", "/accounts/login/", "/accounts/signup/", "/accounts/password/reset/", "/nothing"]
+PUBLIC = [
+    "/",
+    "/accounts/login/",
+    "/accounts/signup/",
+    "/accounts/password/reset/",
+    "/accounts/waiting/",
+    "/nothing",
+]
 ACCOUNT = [
+    "/dashboard/settings/delete",
     "/accounts/email/",
     "/accounts/2fa/",
     "/accounts/sessions/",

@@ -1,17 +1,20 @@
 """Accounts and their keys, and what was changed by whom."""
 
+from datetime import timedelta
 from typing import Any
 
 from django import forms
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
+from unfold.widgets import UnfoldAdminEmailInputWidget
 
 from billing import ledger
 from billing.models import Account, Freeze, Purchase, Transfer
-from modelpilot.accounts import audit, credit, keys
-from modelpilot.accounts.models import ApiKey, AuditEntry, User
+from modelpilot.accounts import audit, credit, keys, registration
+from modelpilot.accounts.models import ApiKey, AuditEntry, Invitation, Registration, User
 from modelpilot.dashboard.admin.asking import (
     DANGER,
     PRIMARY,
@@ -21,7 +24,10 @@ from modelpilot.dashboard.admin.asking import (
     WithReason,
     amount,
     asks,
+    chosen,
     micro_dollars,
+    shown_once,
+    whole,
 )
 from modelpilot.dashboard.admin.listing import NOTHING, Listing, link_to, list_of, shown
 from modelpilot.dashboard.tags import dollars
@@ -29,6 +35,7 @@ from modelpilot.jobs import usage
 from modelpilot.jobs.models import Job
 
 ROLES = ("is_active", "is_staff", "can_deploy")
+STATES = {"active": "success", "waits": "info", "frozen": "danger", "shut out": "warning"}
 WORDS = {"is_active": "May sign in", "is_staff": "Operator", "can_deploy": "May deploy models"}
 
 
@@ -39,7 +46,7 @@ class Grant(WithReason):
 
 class UserAdmin(Acting, Listing):
     list_display = ("email", "available", "state", "roles", "created_at", "last_login")
-    list_filter = ("is_active", "is_staff", "can_deploy")
+    list_filter = ("waiting", "is_active", "is_staff", "can_deploy")
     searched_by = "The beginning of an e-mail address, or an account's number"
     changeable = ROLES
     fieldsets = (
@@ -57,7 +64,7 @@ class UserAdmin(Acting, Listing):
         "money",
         "more",
     )
-    actions_detail = ("grant_credit", "freeze", "unfreeze")
+    actions_detail = ("approve", "grant_credit", "freeze", "unfreeze")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         account = Account.objects.filter(owner=OuterRef("id"), code=Account.Code.USER)
@@ -73,9 +80,12 @@ class UserAdmin(Acting, Listing):
         return rows.filter(named | Q(id=int(text)) if text.isdecimal() else named)
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
-        """Nobody shuts themselves out."""
-        own = ("is_active", "is_staff") if obj is not None and obj == request.user else ()
-        return (*self.readonly_fields, *own)
+        """Nobody shuts themselves out; who waits is approved, and what is closed stays so."""
+        if obj is None or obj.closed_at is not None:
+            return (*self.readonly_fields, *ROLES)
+        if obj == request.user:
+            return (*self.readonly_fields, "is_active", "is_staff")
+        return (*self.readonly_fields, *(["is_active"] if obj.waiting else []))
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **how: Any) -> Any:
         if db_field.name in WORDS:
@@ -93,10 +103,12 @@ class UserAdmin(Acting, Listing):
     def available(self, user: Any) -> str:
         return dollars(user.free)
 
-    @shown("State", label={"active": "success", "frozen": "danger", "shut out": "warning"})
+    @shown("State", label=STATES)
     def state(self, user: Any) -> str:
+        if user.closed_at is not None:
+            return "closed"
         if not user.is_active:
-            return "shut out"
+            return "waits" if user.waiting else "shut out"
         return "frozen" if user.is_frozen else "active"
 
     @shown("Roles")
@@ -133,6 +145,13 @@ class UserAdmin(Acting, Listing):
     def more(self, user: User) -> SafeString:
         links = (list_of(Job, "Jobs", q=user.email), list_of(ApiKey, "Keys", q=user.email))
         return format_html_join(" · ", "{}", ((link,) for link in links))
+
+    @asks("Approve", "Lets in an account that waits, and tells it by mail.", icon="how_to_reg")
+    def approve(self, user: User, form: forms.Form) -> str:
+        if not user.waiting:
+            raise Refused("It does not wait for anybody.")
+        registration.approve(user)
+        return f"{user.email} may sign in."
 
     @asks(
         "Grant credit",
@@ -206,6 +225,58 @@ class ApiKeyAdmin(Acting, Listing):
             raise Refused("It is revoked already.")
         keys.revoke(key)
         return f"{key.name} is revoked."
+
+
+class Mode(Asked):
+    mode = chosen("Who may make an account", choices=Registration.Mode.choices)
+
+    def __init__(self, *args: Any, **how: Any) -> None:
+        super().__init__(*args, **{"initial": {"mode": registration.mode()}, **how})
+
+
+class Invite(Asked):
+    email = forms.EmailField(label="E-mail", widget=UnfoldAdminEmailInputWidget())
+    days = whole("Days that the link works", min_value=1, max_value=365, initial=7)
+
+
+class InvitationAdmin(Acting, Listing):
+    list_display = ("email", "state", "created_at", "expires_at", "used_by")
+    list_select_related = ("used_by",)
+    searched_by = "An e-mail address"
+    fields = ("email", "state", "created_at", "expires_at", "used_at", "user")
+    readonly_fields = ("state", "user")
+    actions_list = ("change_registration", "invite")
+
+    def search(self, rows: QuerySet[Invitation], text: str) -> QuerySet[Invitation]:
+        return rows.filter(email=text.lower())
+
+    @shown("State", label={"open": "info", "used": "success"})
+    def state(self, invitation: Invitation) -> str:
+        if invitation.used_at is not None:
+            return "used"
+        return "open" if invitation.expires_at > timezone.now() else "over"
+
+    @shown("Account")
+    def user(self, invitation: Invitation) -> SafeString | str:
+        return link_to(invitation.used_by)
+
+    @asks("Registration", "Holds for whoever signs up from now on.", Mode, icon="door_open")
+    def change_registration(self, form: forms.Form) -> str:
+        mode = Registration.Mode(form.cleaned_data["mode"])
+        registration.change(mode)
+        return f"Who may make an account: {mode.label.lower()}."
+
+    @asks(
+        "Invite",
+        "A link that makes one account. It is mailed, where mail is set up, and shown once.",
+        Invite,
+        icon="person_add",
+        variant=PRIMARY,
+    )
+    def invite(self, form: Invite) -> HttpResponse:
+        lifetime = timedelta(days=form.cleaned_data["days"])
+        link = registration.invite(form.cleaned_data["email"], lifetime)
+        return shown_once(form.request, [link], self.url_of(None))
 
 
 class AuditEntryAdmin(Listing):

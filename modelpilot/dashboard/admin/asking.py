@@ -11,6 +11,7 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
 from django.urls import reverse
 from unfold.decorators import action
 from unfold.enums import ActionVariant
@@ -129,6 +130,11 @@ def asks(
         )(run)
 
     return decorate
+
+
+def shown_once(request: HttpRequest, secrets: list[str], page: str) -> HttpResponse:
+    """Secrets in the dialog itself, kept nowhere, and the way back to `page`."""
+    return render(request, "admin/shown_once.html", {"secrets": secrets, "page": page})
 
 
 class Acting:

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from billing.models import Freeze, Proof, Purchase
 from billing.money import usd
-from modelpilot.accounts.models import AuditEntry
+from modelpilot.accounts.models import AuditEntry, User
 from modelpilot.dashboard.deployments import Bar, bars
 from modelpilot.dashboard.tags import about, dollars
 from modelpilot.fleet import economics, facts, overview
@@ -77,7 +77,9 @@ def figures(queued: int, failed: int) -> list[Figure]:
         state=WebhookDelivery.State.FAILED, created_at__gte=timezone.now() - timedelta(days=1)
     )
     frozen = Freeze.objects.filter(lifted_at=None).values("owner").distinct()
+    waiting = User.objects.filter(waiting=True)
     return [
+        bad("Accounts to approve", waiting[:MANY].count(), "accounts/user/?waiting__exact=1"),
         Figure("Jobs waiting", f"{queued}", "jobs/job/?state=queued"),
         Figure("Failed in a day", most(failed), "jobs/job/?state=failed", bad=failed > 0),
         bad(

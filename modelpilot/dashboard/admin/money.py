@@ -9,7 +9,6 @@ from django import forms
 from django.contrib.admin import SimpleListFilter
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from unfold.admin import TabularInline
@@ -31,6 +30,7 @@ from modelpilot.dashboard.admin.asking import (
     chosen,
     micro_dollars,
     moment,
+    shown_once,
     text,
     whole,
 )
@@ -381,9 +381,7 @@ class RedeemCodeAdmin(Acting, Listing):
             expires_at=None if days is None else timezone.now() + timedelta(days=days),
             note=asked["note"],
         )
-        return TemplateResponse(
-            form.request, "admin/new_codes.html", {"codes": made, "list": self.url_of(None)}
-        )
+        return shown_once(form.request, made, self.url_of(None))
 
     @asks(
         "Revoke",

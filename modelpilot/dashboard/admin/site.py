@@ -6,16 +6,18 @@ from typing import Any
 from csp.constants import UNSAFE_EVAL, UNSAFE_INLINE
 from csp.decorators import csp_update
 from django.contrib.auth import logout
-from django.contrib.auth.views import redirect_to_login
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.templatetags.static import static
 from django.urls import reverse_lazy
+from django.utils.decorators import method_decorator
+from django.utils.http import url_has_allowed_host_and_scheme
 from unfold.sites import UnfoldAdminSite
 
 from billing.models import Account, PriceChange, Purchase, RedeemCode, Transfer
-from modelpilot.accounts.models import ApiKey, AuditEntry, User
+from modelpilot.accounts.models import ApiKey, AuditEntry, Invitation, User
+from modelpilot.accounts.operators import may_operate, operators_only
 from modelpilot.dashboard.admin import accounts, fleet, front, jobs, money
 from modelpilot.fleet.models import Deployment, Node, Pod
 from modelpilot.jobs.models import Job, WebhookDelivery, WebhookEndpoint
@@ -33,19 +35,17 @@ class Site(UnfoldAdminSite):
 
     def has_permission(self, request: HttpRequest) -> bool:
         """Operators only. The one place that decides who sees anything of this."""
-        user = request.user
-        return isinstance(user, User) and user.is_active and user.is_staff
+        return may_operate(request)
 
     def admin_view(self, view: View, cacheable: bool = False) -> View:
         return csp_update(POLICY)(super().admin_view(view, cacheable))
 
+    @method_decorator(operators_only)
     def login(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """Where `admin_view` sends who may not: there is one way to sign in, and it is not here."""
-        if not request.user.is_authenticated:
-            return redirect_to_login(request.GET.get("next", "/admin/"))
-        if not self.has_permission(request):
-            raise Http404
-        return redirect("admin:index")
+        wanted = request.GET.get("next", "")
+        ours = url_has_allowed_host_and_scheme(wanted, allowed_hosts=None)
+        return redirect(wanted if ours else "admin:index")
 
     def logout(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         logout(request)
@@ -65,6 +65,7 @@ site = Site()
 for model, admin in {
     User: accounts.UserAdmin,
     ApiKey: accounts.ApiKeyAdmin,
+    Invitation: accounts.InvitationAdmin,
     AuditEntry: accounts.AuditEntryAdmin,
     Account: money.AccountAdmin,
     Transfer: money.TransferAdmin,
@@ -100,6 +101,7 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
             "title": "People",
             "items": [
                 rows_of("Accounts", "group", "accounts_user"),
+                rows_of("Registration", "mail", "accounts_invitation"),
                 rows_of("API keys", "key", "accounts_apikey"),
                 rows_of("Audit log", "history", "accounts_auditentry"),
             ],
