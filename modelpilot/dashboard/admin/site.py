@@ -11,7 +11,6 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.templatetags.static import static
 from django.urls import reverse_lazy
-from django.utils.decorators import method_decorator
 from django.utils.http import url_has_allowed_host_and_scheme
 from unfold.sites import UnfoldAdminSite
 
@@ -40,12 +39,9 @@ class Site(UnfoldAdminSite):
     def admin_view(self, view: View, cacheable: bool = False) -> View:
         return csp_update(POLICY)(super().admin_view(view, cacheable))
 
-    @method_decorator(operators_only)
     def login(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         """Where `admin_view` sends who may not: there is one way to sign in, and it is not here."""
-        wanted = request.GET.get("next", "")
-        ours = url_has_allowed_host_and_scheme(wanted, allowed_hosts=None)
-        return redirect(wanted if ours else "admin:index")
+        return to_what_was_wanted(request)
 
     def logout(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         logout(request)
@@ -59,6 +55,13 @@ class Site(UnfoldAdminSite):
             request, {**front.content(), **(extra_context or {})}
         )
         return page
+
+
+@operators_only
+def to_what_was_wanted(request: HttpRequest) -> HttpResponse:
+    wanted = request.GET.get("next", "")
+    ours = url_has_allowed_host_and_scheme(wanted, allowed_hosts=None)
+    return redirect(wanted if ours else "admin:index")
 
 
 site = Site()
