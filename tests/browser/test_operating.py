@@ -43,6 +43,6 @@ def test_an_operator_grants_credit_and_stops_a_model(
     page.locator("dialog[open]").get_by_role("button", name="Save").click()
     expect(tile.get_by_text("0 of 3")).to_be_visible()
     for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        page.emulate_media(color_scheme=scheme)
         assert serious(page) == [], scheme
     assert not overflows(page)
