@@ -56,7 +56,11 @@ class Entry:
 # Overview, Playground, Jobs, Keys, Usage, Billing, Deployments, Webhooks, Settings: in this order.
 ENTRIES = [
     Entry("Overview", "overview", "home"),
+    Entry("Jobs", "jobs", "jobs"),
+    Entry("Keys", "keys", "key"),
+    Entry("Usage", "usage", "chart"),
     Entry("Deployments", "deployments", "cube", deployers=True),
+    Entry("Webhooks", "webhooks", "hook"),
     Entry("Settings", "settings", "settings"),
 ]
 # The public pages, above the front page: Models, Pricing, Docs.

@@ -57,19 +57,52 @@ def megabytes(memory: int) -> str:
 
 
 @register.filter
-def lasting(seconds: float) -> str:
-    """A duration in seconds, as short as it can be said."""
-    if seconds < 1:
-        return f"{seconds * 1000:.0f}{SPACE}ms"
-    if seconds < 60:
-        return f"{seconds:.1f}{SPACE}s" if seconds < 10 else f"{seconds:.0f}{SPACE}s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes}{SPACE}min"
-    hours, rest = divmod(minutes, 60)
-    return f"{hours}{SPACE}h {rest}{SPACE}min" if rest else f"{hours}{SPACE}h"
+def percent(share: float) -> str:
+    return f"{share:.0%}"
+
+
+BADGES = {
+    "queued": "info",
+    "running": "info live",
+    "succeeded": "ok",
+    "failed": "bad",
+    "pending": "info live",
+    "delivered": "ok",
+}
 
 
 @register.filter
-def percent(share: float) -> str:
-    return f"{share:.0%}"
+def badge(state: str) -> SafeString:
+    """The state of a job or a delivery, in its colour."""
+    return format_html('<span class="badge {}">{}</span>', BADGES.get(state, ""), state)
+
+
+@register.filter
+def seconds(duration: float | None) -> str:
+    """A duration as people say it: 38 ms, 1.24 s, 2 min 5 s."""
+    if duration is None:
+        return "–"  # noqa: RUF001
+    if duration < 0.9995:
+        return f"{duration * 1000:.0f} ms"
+    if duration < 59.95:
+        return f"{duration:.2f} s" if duration < 9.995 else f"{duration:.1f} s"
+    minutes, rest = divmod(round(duration), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+
+
+@register.filter
+def kind_icon(kind: str) -> SafeString:
+    return icon(KIND_ICONS.get(kind, "bolt"))
+
+
+KIND_ICONS = {
+    "text": "chat",
+    "image": "image",
+    "audio": "sound",
+    "video": "film",
+    "embedding": "cube",
+    "transcription": "book",
+}

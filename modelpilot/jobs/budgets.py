@@ -4,7 +4,7 @@ The counting is done by the statements that take and settle a job's money (see s
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Any, Literal
 
@@ -14,12 +14,15 @@ from django.utils import timezone
 
 from billing import ledger
 from billing.models import Account, LowBalance
-from billing.money import usd
+from billing.money import micros, usd
+from modelpilot.accounts import audit
 from modelpilot.accounts.models import ApiKey
 from modelpilot.errors import ApiError
 from modelpilot.jobs.models import Budget, Job, Usage
 
 Period = Literal["day", "month"]
+# More than anybody has, and less than what a counter holds.
+MOST = micros("1000000000")
 UNDER_WAY = (Job.State.QUEUED, Job.State.RUNNING)
 
 
@@ -50,6 +53,13 @@ class State:
     @property
     def remaining(self) -> int:
         return max(0, self.cap - self.spent)
+
+
+def changed(now: State | None, amount: int) -> Cap:
+    """A cap of another amount, with the soft limit that there was."""
+    if now is None:
+        return Cap(amount)
+    return Cap(amount, now.soft_percent, None if now.soft_percent is not None else now.soft)
 
 
 def put(owner: int, period: Period, cap: Cap | None, *, key: int | None = None) -> None:
@@ -84,6 +94,12 @@ def put(owner: int, period: Period, cap: Cap | None, *, key: int | None = None) 
                     carried=spent,
                     **terms,
                 )
+        audit.record(
+            "budget.put",
+            f"user {owner}" if key is None else f"key {key} of user {owner}",
+            period=period,
+            cap=None if cap is None else asdict(cap),
+        )
         budgeted = Budget.objects.filter(owner=owner).exists()
         Account.objects.filter(id=account.id).update(budgeted=budgeted)
 

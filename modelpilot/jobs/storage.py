@@ -61,9 +61,10 @@ def signature(output: uuid.UUID, expires: int) -> str:
     return hmac.digest(key, f"{output}:{expires}".encode(), sha256).hex()
 
 
-def signed_path(output: uuid.UUID) -> str:
-    """A path that shows the output to whoever has it, for OUTPUT_URL_SECONDS."""
-    expires = int(time.time()) + settings.OUTPUT_URL_SECONDS
+def signed_path(output: uuid.UUID, *, steps_s: int = 1) -> str:
+    """A path that shows the output to whoever has it, for OUTPUT_URL_SECONDS; less up to
+    `steps_s`, for which it stays the same, so that a browser knows what it has seen."""
+    expires = int(time.time()) // steps_s * steps_s + settings.OUTPUT_URL_SECONDS
     return f"/outputs/{output}?expires={expires}&signature={signature(output, expires)}"
 
 

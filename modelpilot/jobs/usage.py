@@ -1,7 +1,7 @@
 """What an account has used: read from the counts that ending jobs keep, never from the jobs."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, Literal, get_args
 
 from django.db.models import Q, Sum
@@ -13,6 +13,7 @@ from modelpilot.jobs.models import Usage
 Group = Literal["day", "model", "key"]
 GROUPS: tuple[Group, ...] = get_args(Group)
 COUNTS = ("requests", "succeeded", "failed", "cost", "tokens_in", "tokens_out", "seconds")
+LATE = timedelta(days=90)
 
 
 def today() -> date:
@@ -56,3 +57,14 @@ def spend(owner: int, key: int | None = None) -> tuple[int, int]:
         today=Sum("cost", filter=Q(day=now), default=0), month=Sum("cost", default=0)
     )
     return sums["today"], sums["month"]
+
+
+def models(owner: int) -> list[str]:
+    """The models that the owner's jobs of late were of."""
+    late = Usage.objects.filter(owner=owner, day__gte=today() - LATE)
+    return list(late.values_list("model", flat=True).distinct().order_by("model"))
+
+
+def first_day(owner: int) -> date | None:
+    """When the owner's first job ended, or None."""
+    return Usage.objects.filter(owner=owner).order_by("day").values_list("day", flat=True).first()

@@ -21,10 +21,12 @@ from hashlib import sha256
 from typing import Any
 
 from django.conf import settings
-from django.db import connection
-from django.db.models import QuerySet
+from django.db import connection, transaction
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
+from modelpilot.accounts import audit
+from modelpilot.errors import ApiError
 from modelpilot.jobs import outbound, shown, sql
 from modelpilot.jobs.models import WebhookDelivery, WebhookEndpoint, WebhookSecret, WebhookSigner
 
@@ -34,6 +36,8 @@ log = logging.getLogger(__name__)
 DELAYS_S = (5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
 OVERLAP = timedelta(hours=24)
 KEPT_TRIES = 30
+# Endpoints of an account.
+MOST = 10
 GONE = 410
 
 # Longer than a try can last (`outbound.TIMEOUT_S`, and what the resolver takes).
@@ -56,12 +60,15 @@ def signer(owner: int) -> WebhookSigner:
     return WebhookSigner.objects.get_or_create(owner_id=owner, defaults={"secret": new_secret()})[0]
 
 
-def rotate(holder: WebhookSecret) -> None:
+def rotate(holder: WebhookEndpoint | WebhookSigner) -> None:
     """A new secret; the old one also signs for a day."""
     holder.previous_secret = holder.secret
     holder.previous_until = timezone.now() + OVERLAP
     holder.secret = new_secret()
-    holder.save(update_fields=["secret", "previous_secret", "previous_until"])
+    with transaction.atomic():
+        holder.save(update_fields=["secret", "previous_secret", "previous_until"])
+        whose = about(holder) if isinstance(holder, WebhookEndpoint) else str(holder)
+        audit.record("webhook.rotate", whose)
 
 
 def signatures(holder: WebhookSecret, message: bytes) -> str:
@@ -250,31 +257,67 @@ def endpoints(owner: int) -> QuerySet[WebhookEndpoint]:
 
 
 def create(owner: int, url: str) -> WebhookEndpoint:
-    """An endpoint at a checked URL."""
-    endpoint = WebhookEndpoint.objects.create(owner_id=owner, url=url, secret=new_secret())
+    """An endpoint at a checked URL; ApiError 409 where there are MOST."""
+    if endpoints(owner).count() >= MOST:
+        raise ApiError(
+            409, "too_many_webhooks", f"You have {MOST} webhooks already. Delete one first."
+        )
+    with transaction.atomic():
+        endpoint = WebhookEndpoint.objects.create(owner_id=owner, url=url, secret=new_secret())
+        audit.record("webhook.create", about(endpoint))
     endpoint.refresh_from_db()
     return endpoint
 
 
+def about(endpoint: WebhookEndpoint) -> str:
+    """How the audit log calls an endpoint: its URL may hold a secret."""
+    return f"webhook {endpoint.id} of user {endpoint.owner_id}"
+
+
 def enable(endpoint: WebhookEndpoint) -> None:
-    WebhookEndpoint.objects.filter(id=endpoint.id).update(enabled=True, disabled_reason=None)
+    with transaction.atomic():
+        WebhookEndpoint.objects.filter(id=endpoint.id).update(enabled=True, disabled_reason=None)
+        audit.record("webhook.enable", about(endpoint))
 
 
 def disable(endpoint: WebhookEndpoint, reason: str) -> None:
     """Tell it nothing any more; what still waits for it fails when it is due."""
-    WebhookEndpoint.objects.filter(id=endpoint.id, enabled=True).update(
-        enabled=False, disabled_reason=reason
-    )
+    with transaction.atomic():
+        enabled = WebhookEndpoint.objects.filter(id=endpoint.id, enabled=True)
+        if enabled.update(enabled=False, disabled_reason=reason):
+            audit.record("webhook.disable", about(endpoint), reason=reason)
 
 
 def delete(endpoint: WebhookEndpoint) -> None:
-    WebhookEndpoint.objects.filter(id=endpoint.id).update(
-        enabled=False, deleted_at=timezone.now(), disabled_reason="Deleted."
+    with transaction.atomic():
+        WebhookEndpoint.objects.filter(id=endpoint.id).update(
+            enabled=False, deleted_at=timezone.now(), disabled_reason="Deleted."
+        )
+        audit.record("webhook.delete", about(endpoint))
+
+
+def deliveries(owner: int) -> QuerySet[WebhookDelivery]:
+    """All that was or will be sent, newest first."""
+    found = WebhookDelivery.objects.select_related("endpoint").filter(owner=owner)
+    return found.order_by("-created_at", "-id")
+
+
+def before(found: QuerySet[WebhookDelivery], last: WebhookDelivery) -> QuerySet[WebhookDelivery]:
+    """Those that come after `last` in that order."""
+    return found.filter(
+        Q(created_at__lt=last.created_at) | Q(created_at=last.created_at, id__lt=last.id),
+        # Again, in words of the index, so that nothing before is read.
+        created_at__lte=last.created_at,
     )
 
 
 def redeliver(delivery: WebhookDelivery) -> None:
-    """Send it once more, and with the whole schedule if that fails."""
+    """Send it once more, and with the whole schedule if that fails; ApiError 409 where its
+    endpoint wants nothing."""
+    if delivery.endpoint is not None and not delivery.endpoint.enabled:
+        raise ApiError(
+            409, "webhook_disabled", "Its endpoint is disabled or deleted. Enable it first."
+        )
     WebhookDelivery.objects.filter(id=delivery.id).update(
         state=WebhookDelivery.State.PENDING, attempts=0, next_try_at=timezone.now()
     )

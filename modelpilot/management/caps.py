@@ -13,8 +13,6 @@ from modelpilot.jobs.budgets import Cap, Period, State
 NONE = "none"
 PERIODS: dict[str, Period] = {"daily": "day", "monthly": "month"}
 NAMES: dict[str, str] = {period: name for name, period in PERIODS.items()}
-# More than anybody has, and less than what a counter holds.
-MOST = micros("1000000000")
 
 
 def add_caps(parser: Any) -> None:
@@ -32,9 +30,9 @@ def put_caps(options: dict[str, Any], owner: int, key: int | None = None) -> boo
     for name, period in PERIODS.items():
         if options[name] is not None:
             amount = dollars(f"--{name}", options[name])
-            caps[period] = None if amount is None else changed(now.get(period), amount)
+            caps[period] = None if amount is None else budgets.changed(now.get(period), amount)
         elif options["soft"] is not None and period in now:
-            caps[period] = changed(now[period], now[period].cap)
+            caps[period] = budgets.changed(now[period], now[period].cap)
     if options["soft"] is not None:
         if not any(caps.values()):
             raise CommandError("--soft is about a budget: give --daily or --monthly too.")
@@ -47,13 +45,6 @@ def put_caps(options: dict[str, Any], owner: int, key: int | None = None) -> boo
     return bool(caps)
 
 
-def changed(now: State | None, amount: int) -> Cap:
-    """A cap of another amount, with the soft limit that there was."""
-    if now is None:
-        return Cap(amount)
-    return Cap(amount, now.soft_percent, None if now.soft_percent is not None else now.soft)
-
-
 def dollars(option: str, text: str) -> int | None:
     """Micro-dollars of an amount in USD, or None of "none"."""
     if text == NONE:
@@ -62,7 +53,7 @@ def dollars(option: str, text: str) -> int | None:
         amount = micros(Decimal(text))
     except (InvalidOperation, ValueError, OverflowError):
         amount = -1
-    if not 0 <= amount <= MOST:
+    if not 0 <= amount <= budgets.MOST:
         raise CommandError(f"{option} takes an amount in USD, such as 5.00, or none, not {text!r}.")
     return amount
 

@@ -64,7 +64,7 @@ def test_a_deployer_sees_every_card_of_the_catalog(
     shown = tile(page, "smollm2-135m")
     assert "ready" in shown
     assert "On this machine" in shown
-    assert "p50 500\xa0ms, p90 900\xa0ms" in shown
+    assert "p50 500 ms, p90 900 ms" in shown
     assert "1 of 1" in shown
     assert f'data-api="POST deployments/{served.id}/stop"' in shown
     assert "data-ask=" in shown

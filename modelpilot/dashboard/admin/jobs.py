@@ -213,13 +213,11 @@ class WebhookEndpointAdmin(Acting, Listing):
         if endpoint.deleted_at is not None:
             raise Refused("Its owner has deleted it.")
         webhooks.enable(endpoint)
-        audit.record("webhook.enable", f"webhook {endpoint.id} of user {endpoint.owner_id}")
         return "It is enabled."
 
     @asks("Disable", "Nothing is sent to it until it is enabled.", icon="block", variant=DANGER)
     def disable(self, endpoint: WebhookEndpoint, form: forms.Form) -> str:
         webhooks.disable(endpoint, "Disabled by an operator.")
-        audit.record("webhook.disable", f"webhook {endpoint.id} of user {endpoint.owner_id}")
         return "It is disabled."
 
 
@@ -272,8 +270,6 @@ class WebhookDeliveryAdmin(Acting, Listing):
         icon="replay",
     )
     def redeliver(self, delivery: WebhookDelivery, form: forms.Form) -> str:
-        if delivery.endpoint is not None and not delivery.endpoint.enabled:
-            raise Refused("Its endpoint is disabled or deleted. Enable it first.")
-        audit.record("webhook.redeliver", f"delivery {delivery.id} of user {delivery.owner_id}")
         webhooks.redeliver(delivery)
+        audit.record("webhook.redeliver", f"delivery {delivery.id} of user {delivery.owner_id}")
         return "It is sent again within seconds."
