@@ -9,6 +9,7 @@ all that belongs to them: a page is made in one hop to a thread.
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "modelpilot.settings")  # noqa: TID251
@@ -31,6 +32,7 @@ from servestatic import ServeStaticASGI
 from modelpilot import checks
 from modelpilot.api.gate import Gate
 from modelpilot.api.routes import is_call
+from modelpilot.dashboard.static_files import compressed
 from modelpilot.hop import run_in
 
 # uvicorn runs none by itself, and `up` is not the only one who starts it.
@@ -89,4 +91,5 @@ class Site:
 application = ServeStaticASGI(Gate(Site()), max_age=3600)
 for finder in get_finders():
     for storage in getattr(finder, "storages", {}).values():
-        application.add_files(storage.location, prefix=settings.STATIC_URL)
+        folder = compressed(Path(storage.location), settings.CACHE)
+        application.add_files(str(folder), prefix=settings.STATIC_URL)

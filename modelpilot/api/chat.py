@@ -233,6 +233,9 @@ class Chunks:
         """Server-Sent Events. A client that stops reading cancels the job."""
         over = False
         try:
+            if not self.subscription.events:
+                # Nothing in BEGIN_S: say why, and do not leave that to the next tick.
+                yield await hop(self.comment)
             async for event in waiting.events(self.subscription):
                 match event["type"]:
                     case "delta":
@@ -298,7 +301,8 @@ class Chunks:
         """A comment line that keeps the connection open and says what it waits for."""
         outlook = waiting.outlook(waiting.read(self.job))
         place = f", position {outlook.queue_position}" if outlook.queue_position else ""
-        return f": {outlook.phase}{place}\n\n".encode()
+        left_s = round(outlook.estimated_time_ms / 1000)
+        return f": {outlook.phase}{place}, about {left_s} s\n\n".encode()
 
 
 def data(value: dict[str, Any]) -> bytes:

@@ -107,6 +107,7 @@ def state(subscription: Subscription) -> dict[str, Any]:
         "phase": outlook.phase,
         "queue_position": outlook.queue_position,
         "estimated_time_ms": outlook.estimated_time_ms,
+        "downloaded": outlook.downloaded,
     }
 
 

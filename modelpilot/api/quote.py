@@ -50,7 +50,7 @@ ROUTES: dict[str, tuple[type[PaidBody], Kind]] = {
 }
 
 
-@router.post("/quote", auth=Key(*PERMISSIONS, any_of=True), summary="Quote a price")
+@router.post("/quote", auth=Key(*PERMISSIONS, any_of=True, polling=True), summary="Quote a price")
 async def quote(request: HttpRequest, body: QuoteBody) -> HttpResponseBase:
     """The most that `body` would cost, in USD, if it were sent to `route` now. What the route
     itself would refuse is refused here too, but for lack of money."""

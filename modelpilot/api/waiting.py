@@ -126,19 +126,23 @@ async def first_or_cancelled(subscription: Subscription, wanted: Callable[[Event
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """Where a live job stands: `phase` in words, place in the queue (1 is next), time to go."""
+    """Where a live job stands: `phase` in words, place in the queue (1 is next), time to go,
+    and how much of the model's weights is downloaded, where that is what it waits for."""
 
     phase: str
     queue_position: int | None
     progress: float
     estimated_time_ms: int
+    downloaded: float | None = None
 
 
 def outlook(job: Job) -> Outlook:
     serving = deployments.serving(job.model)
     if job.state == Job.State.QUEUED:
         place = position(job)
-        return Outlook(waiting_phase(serving), place, 0.0, queued_ms(serving, place))
+        downloaded = serving.progress if serving else None
+        ahead_ms = queued_ms(serving, place)
+        return Outlook(waiting_phase(serving), place, 0.0, ahead_ms, downloaded)
     usual_ms = run_seconds(job.model, serving) * 1000
     elapsed_ms = 0 if job.started_at is None else (time.time() - job.started_at.timestamp()) * 1000
     left_ms = max(usual_ms - elapsed_ms, usual_ms * eta.LATE)

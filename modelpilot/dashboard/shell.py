@@ -56,6 +56,7 @@ class Entry:
 # Overview, Playground, Jobs, Keys, Usage, Billing, Deployments, Webhooks, Settings: in this order.
 ENTRIES = [
     Entry("Overview", "overview", "home"),
+    Entry("Playground", "playground", "play"),
     Entry("Jobs", "jobs", "jobs"),
     Entry("Keys", "keys", "key"),
     Entry("Usage", "usage", "chart"),

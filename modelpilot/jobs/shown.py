@@ -39,6 +39,7 @@ def ended(job: Job, link: Callable[[str], str]) -> dict[str, Any]:
             for output in job.outputs.all()
         ],
         "result": told(job),
+        "warnings": (job.result or {}).get("warnings", []),
         "error": job_error(job.error).body()["error"] if job.error else None,
         "request": abridged(job.request),
     }

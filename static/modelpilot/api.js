@@ -8,6 +8,8 @@ export class ApiError extends Error {
     this.status = status;
     this.code = error.code;
     this.param = error.param;
+    // What the envelope says besides, such as a job's id and cost.
+    this.detail = error;
   }
 }
 

@@ -116,7 +116,7 @@ def phone(browser: Browser, system: System, stripe: StripeAccount) -> Iterator[P
         yield page
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def sign_up(mails: Path) -> SignUp:
     """Makes an account on a page, as a person does: form, mail, link, sign in."""
 
