@@ -230,6 +230,23 @@ class Freeze(models.Model):
         return self.cause
 
 
+class Proof(models.Model):
+    """What the latest look at the books has found (see `jobs.housekeeping`): one row."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1, editable=False)
+    checked_at = models.DateTimeField()
+    # When nothing was wrong for the last time; null: never yet.
+    proved_at = models.DateTimeField(null=True)
+    # A sentence each.
+    problems = models.JSONField(default=list)
+
+    class Meta:
+        constraints = [models.CheckConstraint(name="one_proof", condition=models.Q(id=1))]
+
+    def __str__(self) -> str:
+        return f"{self.checked_at}: {len(self.problems)} problems"
+
+
 class LowBalance(models.Model):
     """That somebody wants a mail when their balance has fallen below a threshold."""
 

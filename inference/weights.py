@@ -59,6 +59,22 @@ def reachable(card: Card, models: Path, cache: Path) -> bool:
     )
 
 
+def named_on_hub(card: Card, models: Path, cache: Path) -> bool:
+    """Whether all that is missing here has a pinned place on the hub; nobody is asked."""
+    return all(
+        _first(source, lambda source, text: _find(source, text, models, cache))[0] is not None
+        or any(_is_pinned(text) for text in source.sources)
+        for source in card.files.values()
+        if not source.optional
+    )
+
+
+def _is_pinned(text: str) -> bool:
+    scheme, _, rest = text.partition(":")
+    match = HUB.fullmatch(rest) if scheme == "hub" else None
+    return match is not None and COMMIT.fullmatch(match["revision"] or "") is not None
+
+
 def _on_hub(source: Source, text: str, cache: Path) -> bool:
     """Whether `text` is a `hub:` source, pinned, and the hub answers that it has the files."""
     scheme, _, rest = text.partition(":")

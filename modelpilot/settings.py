@@ -353,6 +353,9 @@ ROOT_URLCONF = "modelpilot.urls"
 ASGI_APPLICATION = "modelpilot.asgi.application"
 AUTH_USER_MODEL = "accounts.User"
 INSTALLED_APPS = [
+    # Before the admin, whose templates it replaces. Ours is modelpilot.dashboard.admin.site.
+    "unfold.apps.BasicAppConfig",
+    "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.contenttypes",
     "django.contrib.auth",
     "django.contrib.humanize",
@@ -411,6 +414,37 @@ TEMPLATES = [
         },
     }
 ]
+UNFOLD = {
+    "SITE_TITLE": "ModelPilot",
+    "SITE_HEADER": "ModelPilot",
+    "SITE_SUBHEADER": "Operators",
+    "SITE_ICON": "modelpilot.dashboard.admin.site.mark",
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": "modelpilot.dashboard.admin.site.mark"}
+    ],
+    "SITE_URL": "/dashboard/",
+    "SHOW_HISTORY": False,
+    "SHOW_VIEW_ON_SITE": False,
+    "BORDER_RADIUS": "6px",
+    "ACCOUNT": {"navigation": [{"title": "Security", "link": "/accounts/2fa/"}]},
+    "SIDEBAR": {"navigation": "modelpilot.dashboard.admin.site.navigation"},
+    # The accent of the dashboard, in its shades.
+    "COLORS": {
+        "primary": {
+            "50": "#f2f3ff",
+            "100": "#e6e8ff",
+            "200": "#d0d5ff",
+            "300": "#a5b0ff",
+            "400": "#7f8cfa",
+            "500": "#5362ea",
+            "600": "#3d4ee0",
+            "700": "#3140c4",
+            "800": "#2a369d",
+            "900": "#28327c",
+            "950": "#191d48",
+        }
+    },
+}
 AUTHENTICATION_BACKENDS = [
     "django.contrib.auth.backends.ModelBackend",
     "allauth.account.auth_backends.AuthenticationBackend",
@@ -479,6 +513,8 @@ SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION else 0
 USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en"
+# Times as operators read them.
+FORMAT_MODULE_PATH = "modelpilot.dashboard.formats"
 
 STORAGES: dict[str, dict[str, object]] = {
     "default": {

@@ -61,6 +61,7 @@ ENTRIES = [
     Entry("Keys", "keys", "key"),
     Entry("Usage", "usage", "chart"),
     Entry("Billing", "billing", "card"),
+    Entry("Deployments", "deployments", "cube", deployers=True),
     Entry("Webhooks", "webhooks", "hook"),
     Entry("Settings", "settings", "settings"),
 ]

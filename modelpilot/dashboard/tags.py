@@ -9,6 +9,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 register = template.Library()
+# Between a number and its unit: no line ends there.
+SPACE = "\N{NO-BREAK SPACE}"
 
 
 @register.simple_tag
@@ -39,6 +41,12 @@ def usd(micros: int) -> str:
 
 
 @register.filter
+def about(micros: int) -> str:
+    """Micro-dollars, rounded to hundredths of a cent: for sums that are estimates anyway."""
+    return dollars(round(micros, -2))
+
+
+@register.filter
 def moment(time: datetime | None) -> SafeString | str:
     """A time: UTC as it is sent, the reader's own once site.js has seen it."""
     if time is None:
@@ -47,6 +55,17 @@ def moment(time: datetime | None) -> SafeString | str:
     return format_html(
         '<time datetime="{}">{}</time>', f"{time:%Y-%m-%dT%H:%M:%SZ}", f"{time:%Y-%m-%d %H:%M} UTC"
     )
+
+
+@register.filter
+def megabytes(memory: int) -> str:
+    """An amount of memory in MB as people say it."""
+    return f"{memory}{SPACE}MB" if memory < 1000 else f"{memory / 1000:.1f}{SPACE}GB"
+
+
+@register.filter
+def percent(share: float) -> str:
+    return f"{share:.0%}"
 
 
 BADGES = {
@@ -76,7 +95,9 @@ def seconds(duration: float | None) -> str:
         return f"{duration:.2f} s" if duration < 9.995 else f"{duration:.1f} s"
     minutes, rest = divmod(round(duration), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if rest else f"{minutes} min"
 
 
 @register.filter

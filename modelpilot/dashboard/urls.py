@@ -2,6 +2,7 @@ from django.urls import include, path
 
 from modelpilot.dashboard import (
     billing,
+    deployments,
     docs,
     entrance,
     front,
@@ -16,6 +17,7 @@ from modelpilot.dashboard import (
     usage,
     webhooks,
 )
+from modelpilot.dashboard.admin.site import site
 
 urlpatterns = [
     path("", front.front, name="front"),
@@ -25,6 +27,7 @@ urlpatterns = [
     path("docs/", docs.docs, name="docs"),
     path("docs/<slug:name>", docs.docs, name="docs-page"),
     path("setup/<str:token>", setup.setup, name="setup"),
+    path("admin/", site.urls),
     path("accounts/invitation/<str:token>", entrance.invitation, name="invitation"),
     path("accounts/waiting/", entrance.waiting, name="account_waiting"),
     path("accounts/", include("allauth.urls")),
@@ -53,6 +56,8 @@ urlpatterns = [
     path("dashboard/settings/delete", settings.delete_account, name="settings-delete"),
     path("dashboard/billing/", billing.billing, name="billing"),
     path("dashboard/billing/months/<str:name>", billing.month, name="month"),
+    path("dashboard/deployments/", deployments.deployments, name="deployments"),
+    path("dashboard/deployments/live", deployments.live, name="deployments-live"),
     path("dashboard/billing/success", billing.success, name="billing-success"),
     path("dashboard/billing/statement/<str:token>", statement.statement, name="statement"),
 ]

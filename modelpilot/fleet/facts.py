@@ -47,6 +47,10 @@ class Facts:
     deployments: list[DeploymentFacts] = field(default_factory=list)
     pods: list[PodFacts] = field(default_factory=list)
     now: datetime = field(default_factory=timezone.now)
+    # What it was made from, for those who show it: no table is read twice.
+    nodes: list[Node] = field(default_factory=list)
+    rows: list[Pod] = field(default_factory=list)
+    queues: dict[str, Queue] = field(default_factory=dict)
 
     @property
     def args(self) -> tuple[list[DeviceFacts], list[DeploymentFacts], list[PodFacts], datetime]:
@@ -56,14 +60,21 @@ class Facts:
 def gather() -> Facts:
     """Asks once for nodes, deployments, queues, pods and running jobs."""
     queues, running = queues_now(), running_now()
-    pods, nodes = list(Pod.objects.all()), alive_nodes()
+    nodes, pods = alive_nodes(), list(Pod.objects.order_by("created_at"))
     there = [device for _, device in found_devices(nodes)]
     wishes = [
         wish
         for deployment in Deployment.objects.all()
         if (wish := wish_of(deployment, queues.get(deployment.model, Queue()), there)) is not None
     ]
-    return Facts(devices_of(nodes, pods), wishes, [as_fact(pod, running) for pod in pods])
+    return Facts(
+        devices_of(nodes, pods),
+        wishes,
+        [as_fact(pod, running) for pod in pods],
+        nodes=nodes,
+        rows=pods,
+        queues=queues,
+    )
 
 
 def queues_now() -> dict[str, Queue]:

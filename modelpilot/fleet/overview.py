@@ -15,7 +15,7 @@ from django.conf import settings
 from modelpilot.fleet import eta, facts, machine
 from modelpilot.fleet.catalog import cards
 from modelpilot.fleet.facts import Facts
-from modelpilot.fleet.models import Deployment, Pod
+from modelpilot.fleet.models import Deployment, Node, Pod
 
 PHASES = [Pod.Phase.READY, Pod.Phase.LOADING, Pod.Phase.DOWNLOADING, Pod.Phase.STARTING]
 
@@ -40,12 +40,13 @@ class PodView:
 class DeploymentView:
     """`phase` is that of its most advanced pod that stays, "cold" without one; `wait_s` is how
     long a job that comes now will take until its end, None where nobody can tell. `engine` is the
-    one that a pod would have now."""
+    one that a pod would have now; `engine_chosen`: by the operator."""
 
     id: str
     model: str
     engine: str
     engine_reason: str
+    engine_chosen: bool
     running: bool
     phase: str
     progress: float | None
@@ -81,25 +82,23 @@ class DeviceView:
 
 def all_deployments() -> list[DeploymentView]:
     found = list(Deployment.objects.order_by("model"))
-    return views(found) if found else []
+    return views(found, facts.gather()) if found else []
 
 
 def one(deployment: Deployment) -> DeploymentView:
-    return views([deployment])[0]
+    return views([deployment], facts.gather())[0]
 
 
-def views(deployments: Sequence[Deployment]) -> list[DeploymentView]:
-    now, queues = facts.gather(), facts.queues_now()
-    rows = list(Pod.objects.order_by("created_at"))
+def views(deployments: Sequence[Deployment], now: Facts) -> list[DeploymentView]:
     running = {pod.id: pod.busy for pod in now.pods}
     return [
         view(
             deployment,
             now,
-            queues.get(deployment.model, facts.Queue()),
+            now.queues.get(deployment.model, facts.Queue()),
             [
                 pod_view(row, running.get(row.id, 0), now.now)
-                for row in rows
+                for row in now.rows
                 if row.deployment_id == deployment.id
             ],
         )
@@ -118,12 +117,13 @@ def view(
     p50, p90 = spread(deployment.recent_runs)
     ahead = eta.outlook(deployment.id, now)
     idle = deployment.idle_seconds
-    engine, reason = engine_of(deployment)
+    engine, reason = engine_of(deployment, now)
     return DeploymentView(
         id=deployment.id,
         model=deployment.model,
         engine=engine,
         engine_reason=reason,
+        engine_chosen=bool(deployment.engine),
         running=deployment.desired == Deployment.Desired.RUNNING,
         phase=leading.phase if leading else "cold",
         progress=leading.progress if leading else None,
@@ -142,12 +142,12 @@ def view(
     )
 
 
-def engine_of(deployment: Deployment) -> tuple[str, str]:
+def engine_of(deployment: Deployment, now: Facts) -> tuple[str, str]:
     """The engine that a pod of it would have now, and why; empty without its card."""
     card = cards().cards.get(deployment.model)
     if card is None:
         return "", "its card is gone"
-    there = [device for _, device in facts.found_devices(facts.alive_nodes())]
+    there = [device for _, device in facts.found_devices(now.nodes)]
     picked = machine.pick(card, there, deployment.engine)
     return picked.card.engine, picked.obstacle or picked.why
 
@@ -179,9 +179,12 @@ def spread(runs: list[float]) -> tuple[float | None, float | None]:
 
 def all_devices() -> list[DeviceView]:
     """Those of nodes that are alive."""
-    pods = list(Pod.objects.order_by("created_at"))
+    return devices(facts.alive_nodes(), list(Pod.objects.order_by("created_at")))
+
+
+def devices(nodes: Sequence[Node], pods: Sequence[Pod]) -> list[DeviceView]:
     views = []
-    for node, device in facts.found_devices(facts.alive_nodes()):
+    for node, device in facts.found_devices(nodes):
         here = [pod for pod in pods if (pod.node_id, pod.device) == (node, device.id)]
         views.append(
             DeviceView(

@@ -1,11 +1,11 @@
 """An operator's changes of prices: checked against the model's card, made, and written down."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from django.db import transaction
 
-from billing import prices
+from billing import prices, pricing
 from billing.models import PriceChange
 from inference.catalog import Card
 from modelpilot.accounts import audit
@@ -36,6 +36,13 @@ def change(
             reason=made.reason,
         )
     return made
+
+
+def parts_of(words: Iterable[str]) -> dict[str, int]:
+    """Micro-dollars by part of what a person writes: `0.002` for a request, or `input_tokens=0.05
+    output_tokens=0.1`. ValueError for what is no price."""
+    named = [word.partition("=") if "=" in word else ("request", "", word) for word in words]
+    return pricing.parse({name: amount for name, _, amount in named})
 
 
 def cancel(change_id: int) -> bool:

@@ -3,9 +3,11 @@
 import logging
 
 from django.conf import settings
+from django.db.models.functions import Now
 
 from billing import ledger, payments
 from billing import reconcile as stripe_reconcile
+from billing.models import Proof
 from modelpilot.accounts import sessions
 from modelpilot.celery import app
 from modelpilot.jobs import departure, notices, sql, storage, webhooks
@@ -48,13 +50,24 @@ def expire() -> None:
 
 @app.task(name="reconcile")
 def reconcile() -> None:
+    for problem in check_books():
+        log.error("The books: %s", problem)
+
+
+def check_books(days: int = stripe_reconcile.DAYS) -> list[str]:
+    """Catch up with Stripe, prove the books, and keep what was found for the operators' front
+    page; the problems, a sentence each."""
+    found = []
     try:
-        for problem in stripe_reconcile.run():
-            log.error("Stripe and the ledger differ: %s", problem)
+        found += stripe_reconcile.run(days)
     except (payments.Unavailable, payments.Refused) as error:
-        log.warning("Stripe can't be asked: %s", error)
-    for problem in problems():
-        log.error("The books do not prove: %s", problem)
+        found.append(f"Stripe can't be asked: {error}")
+    found += problems()
+    proved = {} if found else {"proved_at": Now()}
+    Proof.objects.update_or_create(
+        id=1, defaults={"checked_at": Now(), "problems": found, **proved}
+    )
+    return found
 
 
 def problems() -> list[str]:

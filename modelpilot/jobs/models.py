@@ -122,6 +122,12 @@ class Job(models.Model):
                 name="jobs_by_owner",
                 include=["kind", "model", "state", "key"],
             ),
+            # What operators look for among a million that succeeded.
+            models.Index(
+                fields=["id"],
+                name="jobs_unsuccessful",
+                condition=models.Q(state__in=["failed", "cancelled"]),
+            ),
             models.Index(fields=["id"], name="jobs_with_uploads", condition=models.Q(uploads=True)),
             # What an account and a key have under way: counted by every submit.
             models.Index(
@@ -314,6 +320,7 @@ class WebhookDelivery(models.Model):
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
+        verbose_name_plural = "webhook deliveries"
         indexes = [
             models.Index(
                 fields=["next_try_at"],
@@ -321,6 +328,13 @@ class WebhookDelivery(models.Model):
                 condition=models.Q(state="pending"),
             ),
             models.Index(fields=["owner", "created_at"], name="webhooks_by_owner"),
+            # For operators: all accounts', newest first; and those that were given up.
+            models.Index(fields=["created_at", "id"], name="webhooks_by_age"),
+            models.Index(
+                fields=["created_at", "id"],
+                name="webhooks_failed",
+                condition=models.Q(state="failed"),
+            ),
         ]
 
     def __str__(self) -> str:

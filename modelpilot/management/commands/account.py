@@ -1,4 +1,3 @@
-import uuid
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -6,11 +5,10 @@ from django.core.exceptions import ValidationError
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.validators import validate_email
-from django.db import transaction
 
 from billing import ledger
 from billing.money import micros, usd
-from modelpilot.accounts import audit, keys
+from modelpilot.accounts import audit, credit, keys
 from modelpilot.accounts.models import Permission, User
 from modelpilot.management.commands.key import permissions_of
 
@@ -32,13 +30,10 @@ class Command(BaseCommand):
         permissions = permissions_of(options["permissions"])
         # It may be the first thing that anybody does with this data directory.
         call_command("migrate", verbosity=0, interactive=False)
-        credit = self.credit(options["credit"])
+        granted = self.amount(options["credit"])
         user = self.account(options["email"].lower(), options["staff"])
-        if credit:
-            with transaction.atomic():
-                ref = f"command:{uuid.uuid4()}"
-                ledger.grant(user.id, credit, ref=ref, reason="manage.py account")
-                audit.record("credit.grant", user, usd=usd(credit), reason="manage.py account")
+        if granted:
+            credit.grant(user, granted, reason="manage.py account")
         balance = ledger.balance(user.id)
         self.stdout.write(f"{user.email} has ${usd(balance.available):.2f}. Its new key:")
         self.stdout.write(keys.create(user, name="manage.py", permissions=permissions))
@@ -58,7 +53,7 @@ class Command(BaseCommand):
         ledger.open_account(user.id)
         return user
 
-    def credit(self, text: str) -> int:
+    def amount(self, text: str) -> int:
         try:
             amount = micros(Decimal(text))
         except (InvalidOperation, ValueError):

@@ -6,10 +6,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from billing import codes
 from billing.models import RedeemCode
 from billing.money import micros, usd
-from modelpilot.accounts import audit
+from modelpilot.accounts import credit
 
 
 class Command(BaseCommand):
@@ -42,19 +41,14 @@ class Command(BaseCommand):
         if days is not None and not 1 <= days <= 36_500:
             raise CommandError("--days takes 1 to 36500.")
         expires_at = None if days is None else timezone.now() + timedelta(days=days)
-        audit.record(
-            "code.create",
-            f"{options['count']} redeem codes",
-            usd=usd(amount),
+        made = credit.make_codes(
+            amount,
+            count=options["count"],
             uses=options["uses"],
+            expires_at=expires_at,
             note=options["note"],
         )
-        for _ in range(options["count"]):
-            self.stdout.write(
-                codes.create(
-                    amount, uses=options["uses"], expires_at=expires_at, note=options["note"]
-                )
-            )
+        self.stdout.write("\n".join(made))
 
     def show(self, options: dict[str, Any]) -> None:
         for code in RedeemCode.objects.order_by("created_at"):
@@ -73,7 +67,6 @@ class Command(BaseCommand):
         return "open" if code.expires_at is None else f"until {code.expires_at:%Y-%m-%d}"
 
     def revoke(self, options: dict[str, Any]) -> None:
-        if not codes.revoke(options["id"]):
+        if not credit.revoke_code(options["id"]):
             raise CommandError("There is no such code that can still be redeemed.")
-        audit.record("code.revoke", f"redeem code {options['id']}")
         self.stdout.write("Revoked. What was redeemed stays.")

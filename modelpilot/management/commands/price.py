@@ -50,7 +50,7 @@ class Command(BaseCommand):
         if bool(options["price"]) == options["card"]:
             raise CommandError("Say a price, or --card.")
         try:
-            price = None if options["card"] else parts_of(options["price"])
+            price = None if options["card"] else prices.parts_of(options["price"])
             change = prices.change(
                 card, price, reason=options["reason"], starts_at=moment(options["starts"])
             )
@@ -64,12 +64,6 @@ class Command(BaseCommand):
                 "There is no such change that has not started. Set another price instead."
             )
         self.stdout.write("Cancelled.")
-
-
-def parts_of(words: list[str]) -> dict[str, int]:
-    """Micro-dollars by part; ValueError for what is no price."""
-    named = [word.partition("=") if "=" in word else ("request", "", word) for word in words]
-    return pricing.parse({name: amount for name, _, amount in named})
 
 
 def moment(text: str | None) -> datetime | None:

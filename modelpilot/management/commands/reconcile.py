@@ -4,7 +4,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from billing import payments, reconcile
-from modelpilot.jobs.housekeeping import problems
+from modelpilot.jobs.housekeeping import check_books
 
 
 class Command(BaseCommand):
@@ -22,12 +22,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        found = []
-        try:
-            found += reconcile.run(options["days"])
-        except (payments.Unavailable, payments.Refused) as error:
-            found.append(f"Stripe can't be asked: {error}")
-        found += problems()
+        found = check_books(options["days"])
         for problem in found:
             self.stderr.write(problem)
         if found:

@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from billing import ledger, payments, reversals
 from billing.money import micros, usd
-from modelpilot.accounts import audit
+from modelpilot.accounts import credit
 
 
 class Command(BaseCommand):
@@ -21,8 +21,8 @@ class Command(BaseCommand):
         if not payments.configured():
             raise CommandError("There is no STRIPE_SECRET_KEY, so nothing can be refunded.")
         try:
-            reversal = reversals.refund(
-                options["purchase"], self.amount(options["amount"]), options["reason"]
+            reversal = credit.refund(
+                options["purchase"], self.amount(options["amount"]), reason=options["reason"]
             )
         except reversals.NotRefundable as error:
             raise CommandError(str(error)) from None
@@ -33,13 +33,6 @@ class Command(BaseCommand):
                 f"Stripe does not answer ({error}). The credit is taken, and `manage.py "
                 "reconcile` asks again, each hour by itself."
             ) from None
-        # Behind the deed, which is Stripe's too: it can't be in one transaction with ours.
-        audit.record(
-            "purchase.refund",
-            f"purchase {reversal.purchase_id}",
-            usd=usd(reversal.amount),
-            reason=options["reason"],
-        )
         left = ledger.balance(reversal.purchase.owner_id).available
         self.stdout.write(
             f"${usd(reversal.amount):.2f} are refunded ({reversal.stripe_id}). "

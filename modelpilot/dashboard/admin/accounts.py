@@ -1,0 +1,289 @@
+"""Accounts and their keys, and what was changed by whom."""
+
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
+from unfold.widgets import UnfoldAdminEmailInputWidget
+
+from billing import ledger
+from billing.models import Account, Freeze, Purchase, Transfer
+from modelpilot.accounts import audit, credit, keys, registration
+from modelpilot.accounts.models import ApiKey, AuditEntry, Invitation, Registration, User
+from modelpilot.dashboard.admin.asking import (
+    DANGER,
+    PRIMARY,
+    Acting,
+    Asked,
+    Refused,
+    WithReason,
+    amount,
+    asks,
+    chosen,
+    micro_dollars,
+    shown_once,
+    whole,
+)
+from modelpilot.dashboard.admin.listing import NOTHING, Listing, link_to, list_of, shown
+from modelpilot.dashboard.tags import dollars
+from modelpilot.jobs import usage
+from modelpilot.jobs.models import Job
+
+ROLES = ("is_active", "is_staff", "can_deploy")
+STATES = {"active": "success", "waits": "info", "frozen": "danger", "shut out": "warning"}
+WORDS = {"is_active": "May sign in", "is_staff": "Operator", "can_deploy": "May deploy models"}
+
+
+class Grant(WithReason):
+    usd = amount("USD")
+    field_order = ("usd", "reason")
+
+
+class UserAdmin(Acting, Listing):
+    list_display = ("email", "available", "state", "roles", "created_at", "last_login")
+    list_filter = ("waiting", "is_active", "is_staff", "can_deploy")
+    searched_by = "The beginning of an e-mail address, or an account's number"
+    changeable = ROLES
+    fieldsets = (
+        (None, {"fields": ("email", "created_at", "last_login", *ROLES)}),
+        ("Money", {"fields": ("balance", "spent", "freezes", "money")}),
+        ("More of this account", {"fields": ("more",)}),
+    )
+    readonly_fields = (
+        "email",
+        "created_at",
+        "last_login",
+        "balance",
+        "spent",
+        "freezes",
+        "money",
+        "more",
+    )
+    actions_detail = ("approve", "grant_credit", "freeze", "unfreeze")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        account = Account.objects.filter(owner=OuterRef("id"), code=Account.Code.USER)
+        free = F("credits_posted") - F("debits_posted") - F("debits_pending")
+        rows: QuerySet[User] = super().get_queryset(request)
+        return rows.annotate(
+            free=Subquery(account.annotate(free=free).values("free")),
+            is_frozen=Subquery(account.values("frozen")),
+        )
+
+    def search(self, rows: QuerySet[User], text: str) -> QuerySet[User]:
+        named = Q(email__startswith=text.lower())
+        return rows.filter(named | Q(id=int(text)) if text.isdecimal() else named)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
+        """Nobody shuts themselves out; who waits is approved, and what is closed stays so."""
+        if obj is None or obj.closed_at is not None:
+            return (*self.readonly_fields, *ROLES)
+        if obj == request.user:
+            return (*self.readonly_fields, "is_active", "is_staff")
+        return (*self.readonly_fields, *(["is_active"] if obj.waiting else []))
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **how: Any) -> Any:
+        if db_field.name in WORDS:
+            how["label"] = WORDS[db_field.name]
+        return super().formfield_for_dbfield(db_field, request, **how)
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: Any) -> None:
+        changed = {name: form.cleaned_data[name] for name in form.changed_data}
+        if changed:
+            obj.is_superuser = obj.is_staff
+            obj.save(update_fields=[*changed, "is_superuser"])
+            audit.record("account.role", obj, **changed)
+
+    @shown("Available")
+    def available(self, user: Any) -> str:
+        return dollars(user.free)
+
+    @shown("State", label=STATES)
+    def state(self, user: Any) -> str:
+        if user.closed_at is not None:
+            return "closed"
+        if not user.is_active:
+            return "waits" if user.waiting else "shut out"
+        return "frozen" if user.is_frozen else "active"
+
+    @shown("Roles")
+    def roles(self, user: User) -> str:
+        held = {"operator": user.is_staff, "deploys": user.can_deploy}
+        return ", ".join(name for name, has in held.items() if has) or NOTHING
+
+    @shown("Balance")
+    def balance(self, user: User) -> str:
+        now = ledger.balance(user.id)
+        debt = f", {dollars(now.debt)} owed" if now.debt else ""
+        return f"{dollars(now.available)} available, {dollars(now.held)} held by jobs{debt}"
+
+    @shown("Spent")
+    def spent(self, user: User) -> str:
+        today, month = usage.spend(user.id)
+        return f"{dollars(today)} today, {dollars(month)} this month (UTC)"
+
+    @shown("Frozen because")
+    def freezes(self, user: User) -> SafeString | str:
+        found = Freeze.objects.filter(owner=user, lifted_at=None).order_by("id")
+        rows = ((f"{each.created_at:%Y-%m-%d %H:%M}", each.reason, each.cause) for each in found)
+        return format_html_join("", "<div>{} {} ({})</div>", rows) or "Not frozen"
+
+    @shown("Books")
+    def money(self, user: User) -> SafeString | str:
+        account = Account.objects.filter(owner=user, code=Account.Code.USER).first()
+        links = [list_of(Purchase, "Purchases", q=user.email)]
+        if account is not None:
+            links.append(list_of(Transfer, "Transfers", account=account.id))
+        return format_html_join(" · ", "{}", ((link,) for link in links))
+
+    @shown("Made by it")
+    def more(self, user: User) -> SafeString:
+        links = (list_of(Job, "Jobs", q=user.email), list_of(ApiKey, "Keys", q=user.email))
+        return format_html_join(" · ", "{}", ((link,) for link in links))
+
+    @asks("Approve", "Lets in an account that waits, and tells it by mail.", icon="how_to_reg")
+    def approve(self, user: User, form: forms.Form) -> str:
+        if not user.waiting:
+            raise Refused("It does not wait for anybody.")
+        registration.approve(user)
+        return f"{user.email} may sign in."
+
+    @asks(
+        "Grant credit",
+        "Adds to the balance, and is in the ledger as a grant.",
+        Grant,
+        icon="add_card",
+        variant=PRIMARY,
+    )
+    def grant_credit(self, user: User, form: forms.Form) -> str:
+        granted = micro_dollars(form)
+        assert granted is not None
+        credit.grant(user, granted, reason=form.cleaned_data["reason"])
+        return f"{user.email} was given {dollars(granted)}."
+
+    @asks(
+        "Freeze",
+        "The account can start nothing until it is unfrozen; what runs goes on.",
+        WithReason,
+        icon="ac_unit",
+        variant=DANGER,
+    )
+    def freeze(self, user: User, form: forms.Form) -> str:
+        credit.freeze(user, reason=form.cleaned_data["reason"])
+        return f"{user.email} is frozen."
+
+    @asks("Unfreeze", "Lifts every freeze, also those of disputes.", icon="lock_open")
+    def unfreeze(self, user: User, form: forms.Form) -> str:
+        lifted = credit.unfreeze(user)
+        return f"{lifted} freezes of {user.email} were lifted."
+
+
+class ApiKeyAdmin(Acting, Listing):
+    list_display = (
+        "name",
+        "ending",
+        "user",
+        "permissions",
+        "last_used_at",
+        "expires_at",
+        "revoked_at",
+    )
+    list_select_related = ("user",)
+    searched_by = "An account's e-mail address"
+    fields = (
+        "owner", "name", "ending", "permissions", "allowed_models", "requests_per_minute",
+        "concurrency", "created_at", "last_used_at", "expires_at", "revoked_at",
+    )  # fmt: skip
+    readonly_fields = ("owner", "ending")
+    actions_detail = ("revoke",)
+
+    def search(self, rows: QuerySet[ApiKey], text: str) -> QuerySet[ApiKey]:
+        return rows.filter(user__email=text.lower())
+
+    @shown("Account")
+    def owner(self, key: ApiKey) -> SafeString | str:
+        return link_to(key.user)
+
+    @shown("Key")
+    def ending(self, key: ApiKey) -> str:
+        return f"{keys.PREFIX}…{key.last_four}"
+
+    @asks(
+        "Revoke",
+        "Whoever uses this key is refused from now on. This can't be undone.",
+        Asked,
+        icon="block",
+        variant=DANGER,
+    )
+    def revoke(self, key: ApiKey, form: forms.Form) -> str:
+        if key.revoked_at is not None:
+            raise Refused("It is revoked already.")
+        keys.revoke(key)
+        return f"{key.name} is revoked."
+
+
+class Mode(Asked):
+    mode = chosen("Who may make an account", choices=Registration.Mode.choices)
+
+    def __init__(self, *args: Any, **how: Any) -> None:
+        super().__init__(*args, **{"initial": {"mode": registration.mode()}, **how})
+
+
+class Invite(Asked):
+    email = forms.EmailField(label="E-mail", widget=UnfoldAdminEmailInputWidget())
+    days = whole("Days that the link works", min_value=1, max_value=365, initial=7)
+
+
+class InvitationAdmin(Acting, Listing):
+    list_display = ("email", "state", "created_at", "expires_at", "used_by")
+    list_select_related = ("used_by",)
+    searched_by = "An e-mail address"
+    fields = ("email", "state", "created_at", "expires_at", "used_at", "user")
+    readonly_fields = ("state", "user")
+    actions_list = ("change_registration", "invite")
+
+    def search(self, rows: QuerySet[Invitation], text: str) -> QuerySet[Invitation]:
+        return rows.filter(email=text.lower())
+
+    @shown("State", label={"open": "info", "used": "success"})
+    def state(self, invitation: Invitation) -> str:
+        if invitation.used_at is not None:
+            return "used"
+        return "open" if invitation.expires_at > timezone.now() else "over"
+
+    @shown("Account")
+    def user(self, invitation: Invitation) -> SafeString | str:
+        return link_to(invitation.used_by)
+
+    @asks("Registration", "Holds for whoever signs up from now on.", Mode, icon="door_open")
+    def change_registration(self, form: forms.Form) -> str:
+        mode = Registration.Mode(form.cleaned_data["mode"])
+        registration.change(mode)
+        return f"Who may make an account: {mode.label.lower()}."
+
+    @asks(
+        "Invite",
+        "A link that makes one account. It is mailed, where mail is set up, and shown once.",
+        Invite,
+        icon="person_add",
+        variant=PRIMARY,
+    )
+    def invite(self, form: Invite) -> HttpResponse:
+        lifetime = timedelta(days=form.cleaned_data["days"])
+        link = registration.invite(form.cleaned_data["email"], lifetime)
+        return shown_once(form.request, [link], self.url_of(None))
+
+
+class AuditEntryAdmin(Listing):
+    list_display = ("at", "actor", "action", "subject", "address")
+    ordering = ("-at", "-id")
+    searched_by = "An action (account.freeze), or an actor's e-mail address"
+    fields = ("at", "actor", "actor_id", "key_id", "address", "action", "subject", "detail")
+
+    def search(self, rows: QuerySet[AuditEntry], text: str) -> QuerySet[AuditEntry]:
+        return rows.filter(Q(action=text) | Q(actor=text) | Q(subject=text))

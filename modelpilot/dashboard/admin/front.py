@@ -1,0 +1,149 @@
+"""What the operators' front page shows: whether all is well, and what is earned."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from django.db.models import Q
+from django.utils import timezone
+
+from billing.models import Freeze, Proof, Purchase
+from billing.money import usd
+from modelpilot.accounts.models import AuditEntry, User
+from modelpilot.dashboard.deployments import Bar, bars
+from modelpilot.dashboard.tags import about, dollars
+from modelpilot.fleet import economics, facts, overview
+from modelpilot.fleet.models import Deployment
+from modelpilot.jobs.ids import first_id
+from modelpilot.jobs.models import Job, WebhookDelivery
+
+DAYS = 14
+# Housekeeping looks each hour; after two something is wrong with it.
+STALE = timedelta(hours=2)
+FAILURES = 8
+# Further is not counted.
+MANY = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A number that wants to be looked at, and where."""
+
+    label: str
+    value: str
+    url: str
+    bad: bool = False
+
+
+def content() -> dict[str, object]:
+    now = facts.gather()
+    served = overview.views(list(Deployment.objects.order_by("model")), now)
+    devices = overview.devices(now.nodes, now.rows)
+    rows = economics.rows(DAYS)
+    failed = list(failures())
+    return {
+        "proof": Proof.objects.filter(id=1).first(),
+        "stale": timezone.now() - STALE,
+        "bars": list[Bar](bars(devices, served)),
+        "served": served,
+        "figures": figures(sum(view.queued for view in served), len(failed)),
+        "failures": failed[:FAILURES],
+        "earned": {"headers": HEADERS, "rows": [line(row) for row in rows[:40]]},
+        "total": total(rows),
+        "days": DAYS,
+        "chart": json.dumps(chart(rows)),
+        "chart_options": json.dumps(OPTIONS),
+        "acts": AuditEntry.objects.order_by("-at", "-id")[:6],
+    }
+
+
+def failures() -> Iterable[Job]:
+    """Jobs that failed within a day, newest first; MANY at most."""
+    since = first_id(timezone.now() - timedelta(days=1))
+    return (
+        Job.objects.filter(Q(state__in=["failed", "cancelled"]), state="failed", id__gte=since)
+        .order_by("-id")
+        .select_related("owner")
+        .only("id", "model", "error", "created_at", "owner__email")[:MANY]
+    )
+
+
+def figures(queued: int, failed: int) -> list[Figure]:
+    unsettled = Purchase.objects.filter(
+        Q(state__in=["open", "processing", "mismatched"]), state=Purchase.State.MISMATCHED
+    )
+    undelivered = WebhookDelivery.objects.filter(
+        state=WebhookDelivery.State.FAILED, created_at__gte=timezone.now() - timedelta(days=1)
+    )
+    frozen = Freeze.objects.filter(lifted_at=None).values("owner").distinct()
+    waiting = User.objects.filter(waiting=True)
+    return [
+        bad("Accounts to approve", waiting[:MANY].count(), "accounts/user/?waiting__exact=1"),
+        Figure("Jobs waiting", f"{queued}", "jobs/job/?state=queued"),
+        Figure("Failed in a day", most(failed), "jobs/job/?state=failed", bad=failed > 0),
+        bad(
+            "Payments to look at",
+            unsettled[:MANY].count(),
+            "billing/purchase/?state__exact=mismatched",
+        ),
+        bad(
+            "Webhooks given up in a day",
+            undelivered[:MANY].count(),
+            "jobs/webhookdelivery/?state=failed",
+        ),
+        bad("Frozen accounts", frozen[:MANY].count(), "billing/account/?frozen__exact=1"),
+    ]
+
+
+def bad(label: str, count: int, url: str) -> Figure:
+    return Figure(label, most(count), url, bad=count > 0)
+
+
+def most(count: int) -> str:
+    return f"{count}+" if count >= MANY else f"{count}"
+
+
+HEADERS = ["Day", "Model", "Requests", "Revenue", "Cost", "Margin", "Pod hours"]
+
+
+def line(row: economics.Row) -> list[str]:
+    money = (dollars(row.revenue), about(row.cost), about(row.margin))
+    return [f"{row.day}", row.model, f"{row.requests:,}", *money, f"{row.pod_seconds / 3600:.2f}"]
+
+
+def total(rows: list[economics.Row]) -> dict[str, int]:
+    return {
+        "revenue": sum(row.revenue for row in rows),
+        "cost": sum(row.cost for row in rows),
+        "margin": sum(row.margin for row in rows),
+        "requests": sum(row.requests for row in rows),
+    }
+
+
+def chart(rows: list[economics.Row]) -> dict[str, object]:
+    """Chart.js's form of revenue and cost by day, in USD."""
+    today = timezone.now().date()
+    days = [today - timedelta(days=back) for back in range(DAYS - 1, -1, -1)]
+
+    def by_day(name: str) -> list[float]:
+        sums: dict[date, int] = dict.fromkeys(days, 0)
+        for row in rows:
+            sums[row.day] = sums.get(row.day, 0) + getattr(row, name)
+        return [usd(sums[day]) for day in days]
+
+    return {
+        "labels": [f"{day:%b %d}" for day in days],
+        "datasets": [
+            {"label": "Revenue", "data": by_day("revenue"), "backgroundColor": "#4a5be8"},
+            {"label": "Cost", "data": by_day("cost"), "backgroundColor": "#d9822b"},
+        ],
+    }
+
+
+OPTIONS = {
+    "animation": False,
+    "maintainAspectRatio": False,
+    "scales": {"x": {"grid": {"display": False}}, "y": {"beginAtZero": True}},
+    "plugins": {"legend": {"display": True, "position": "top", "align": "end"}},
+}
