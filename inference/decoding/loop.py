@@ -106,9 +106,7 @@ class Loop:
         with self._changed:
             if self._stopped:
                 raise InferenceError("The model was stopped.")
-            if self._thread is None or not self._thread.is_alive():
-                if self._thread is not None:
-                    log.error("The thread of the model had died; another takes over.")
+            if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="decoding", daemon=True)
                 self._thread.start()
             self._arrived += answers
@@ -128,8 +126,9 @@ class Loop:
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
-        if self._thread is not None:
-            self._thread.join()
+            thread = self._thread
+        if thread is not None:
+            thread.join()
 
     # The thread
 
@@ -149,6 +148,10 @@ class Loop:
         finally:
             with self._changed:
                 self._fail(failure)
+                if not self._stopped:
+                    log.error("The thread of the model has died; the next request has another.")
+                    # Not asked of the thread itself, which lives on for a moment.
+                    self._thread = None
 
     def _next(self) -> bool:
         """Wait for work, let come and go who wants; False: the loop has been closed."""
