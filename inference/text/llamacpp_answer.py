@@ -120,6 +120,7 @@ class Answer:
     request: ChatRequest
     usages: list[dict[str, Any]] = field(default_factory=list)
     failure: BaseException | None = None
+    read: bool = False
 
     def receive(self, chunk: str) -> bool:
         """Take one chunk; True tells llama.cpp to stop."""
@@ -148,8 +149,12 @@ class Answer:
 
     def _reading(self, progress: dict[str, int]) -> None:
         # Reading a long prompt is no part of the answer, but it can be cancelled.
-        over = progress["processed"] == progress["total"]
-        self.emit(Read(progress["total"], progress["cache"]) if over else Progress(0.0))
+        if self.read or progress["processed"] < progress["total"]:
+            self.emit(Progress(0.0))
+        else:
+            # Once, though llama.cpp may say it of each of the n answers.
+            self.read = True
+            self.emit(Read(progress["total"], progress["cache"]))
 
     def result(self) -> Result:
         """The finished answers; raises what stopped them."""
