@@ -13,7 +13,6 @@ import argparse
 import asyncio
 import contextlib
 import os
-import re
 import statistics
 import subprocess
 import sys
@@ -29,30 +28,18 @@ import orjson
 
 from benchmarks import stack
 from benchmarks.bare import DATA
-from benchmarks.load import Connection, content_length, dechunked
+from benchmarks.conversation import Reply, ask
 from benchmarks.stack import ROOT, BenchmarkError, Stack, free_port, table
 
 CARDS = Path(__file__).with_name("text.toml")
 MODELS = ("smollm2-135m", "smollm2-bfloat16")
 TOKENS = 64
-ANSWER_S = 300.0
 START_S = 240.0
-# Where the first word of an answer is, in anybody's JSON.
-WORD = re.compile(rb'"content": ?"[^"]')
 THEMES = (
     "a lighthouse keeper, a lost key, a winter market, two rivers, an old train, the last orchard, "
     "a borrowed violin, a map of clouds, the night baker, a paper boat, a stubborn goat, a blue "
     "door, the clockmaker, a desert well, a quiet harbour, a garden wall"
 ).split(", ")
-
-
-@dataclass(frozen=True)
-class Reply:
-    """One answer: tokens, and the seconds until its first word and its end."""
-
-    tokens: int
-    first_s: float
-    total_s: float
 
 
 @dataclass
@@ -89,69 +76,6 @@ def question(number: int) -> str:
     return f"Number {number}: write a long story about {theme}, with many details."
 
 
-class Reading(Connection):
-    """Notes when the first word came: some servers say who speaks long before they speak."""
-
-    def begin(self, answer: "asyncio.Future[None] | None") -> None:
-        super().begin(answer)
-        self.word_at = 0.0
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if not self.word_at and self.body_at and WORD.search(self.buffer, self.body_at):
-            self.word_at = time.perf_counter()
-
-
-async def ask(port: int, key: str, model: str, number: int) -> Reply:
-    """One streamed answer; BenchmarkError if it breaks or is no answer."""
-    loop = asyncio.get_running_loop()
-    transport, connection = await loop.create_connection(Reading, "127.0.0.1", port)
-    body = orjson.dumps(
-        {
-            "model": model,
-            "messages": [{"role": "user", "content": question(number)}],
-            "temperature": 0,
-            "max_tokens": TOKENS,
-            "stream": True,
-            "stream_options": {"include_usage": True},
-        }
-    )
-    head = (
-        f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
-        f"Authorization: Bearer {key}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
-    )
-    answered: asyncio.Future[None] = loop.create_future()
-    connection.begin(answered)
-    begun = time.perf_counter()
-    try:
-        transport.write(head.encode() + body)
-        async with asyncio.timeout(ANSWER_S):
-            await answered
-        total_s = time.perf_counter() - begun
-    except (OSError, TimeoutError) as error:
-        raise BenchmarkError(f"An answer broke: {error!r}") from None
-    finally:
-        transport.abort()
-    answer = bytes(connection.buffer[connection.body_at :])
-    if connection.buffer[9:12] != b"200" or not connection.word_at:
-        raise BenchmarkError(f"no answer: {bytes(connection.buffer[:800])!r}")
-    return Reply(tokens_of(answer, connection), connection.word_at - begun, total_s)
-
-
-def tokens_of(answer: bytes, connection: Connection) -> int:
-    """As the server counts them; where it doesn't, its pieces, which are a token each."""
-    chunked = content_length(bytes(connection.buffer[: connection.body_at])) is None
-    lines = (dechunked(answer) if chunked else answer).split(b"\n")
-    chunks = [orjson.loads(line[6:]) for line in lines if line.startswith(b"data: {")]
-    usages = [chunk["usage"]["completion_tokens"] for chunk in chunks if chunk.get("usage")]
-    if usages:
-        return int(usages[-1])
-    return sum(
-        bool(choice["delta"].get("content")) for chunk in chunks for choice in chunk["choices"]
-    )
-
-
 def over_http(port: int, key: str, model: str) -> Turn:
     def turn(clients: int, each: int, first: int) -> tuple[list[Reply], float]:
         return asyncio.run(crowd(port, key, model, clients, each, first))
@@ -164,7 +88,7 @@ async def crowd(
 ) -> tuple[list[Reply], float]:
     async def client(number: int) -> list[Reply]:
         start = first + number * each
-        return [await ask(port, key, model, start + i) for i in range(each)]
+        return [await ask(port, key, model, question(start + i), TOKENS) for i in range(each)]
 
     begun = time.perf_counter()
     answers = await asyncio.gather(*(client(number) for number in range(clients)))
@@ -189,7 +113,7 @@ def bare(model: str) -> Iterator[Turn]:
         stdin.write(orjson.dumps({"prompts": prompts, "tokens": TOKENS}).decode() + "\n")
         stdin.flush()
         said = answer_of(process)
-        return [Reply(*reply) for reply in said["replies"]], said["seconds"]
+        return [Reply("", *reply) for reply in said["replies"]], said["seconds"]
 
     try:
         answer_of(process)
