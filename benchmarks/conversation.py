@@ -24,6 +24,9 @@ class Reply:
     tokens: int
     first_s: float
     total_s: float
+    # Of the prompt: all of it, and what the server knew from before.
+    prompt: int = 0
+    cached: int = 0
 
 
 class Reading(Connection):
@@ -76,15 +79,19 @@ async def ask(port: int, key: str, model: str, prompt: str, tokens: int) -> Repl
     chunked = content_length(bytes(connection.buffer[: connection.body_at])) is None
     lines = (dechunked(answer) if chunked else answer).split(b"\n")
     chunks = [orjson.loads(line[6:]) for line in lines if line.startswith(b"data: {")]
-    return Reply("".join(pieces(chunks)), tokens_of(chunks), connection.word_at - begun, total_s)
+    usage = next((chunk["usage"] for chunk in reversed(chunks) if chunk.get("usage")), {})
+    said = pieces(chunks)
+    return Reply(
+        "".join(said),
+        # Where the server doesn't count, its pieces are a token each.
+        usage.get("completion_tokens", len(said)),
+        connection.word_at - begun,
+        total_s,
+        usage.get("prompt_tokens", 0),
+        (usage.get("prompt_tokens_details") or {}).get("cached_tokens", 0),
+    )
 
 
 def pieces(chunks: list[dict[str, Any]]) -> list[str]:
     deltas = [choice["delta"] for chunk in chunks for choice in chunk.get("choices", ())]
     return [text for delta in deltas if (text := delta.get("content"))]
-
-
-def tokens_of(chunks: list[dict[str, Any]]) -> int:
-    """As the server counts them; where it doesn't, its pieces, which are a token each."""
-    usages = [chunk["usage"]["completion_tokens"] for chunk in chunks if chunk.get("usage")]
-    return int(usages[-1]) if usages else len(pieces(chunks))
