@@ -79,7 +79,9 @@ async def ask(port: int, key: str, model: str, prompt: str, tokens: int) -> Repl
     chunked = content_length(bytes(connection.buffer[: connection.body_at])) is None
     lines = (dechunked(answer) if chunked else answer).split(b"\n")
     chunks = [orjson.loads(line[6:]) for line in lines if line.startswith(b"data: {")]
-    usage = next((chunk["usage"] for chunk in reversed(chunks) if chunk.get("usage")), {})
+    usage: dict[str, Any] = next(
+        (chunk["usage"] for chunk in reversed(chunks) if chunk.get("usage")), {}
+    )
     said = pieces(chunks)
     return Reply(
         "".join(said),

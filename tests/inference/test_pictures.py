@@ -112,7 +112,7 @@ def test_a_preview_is_small_and_keeps_its_shape() -> None:
 
 def test_the_web_process_may_import_it() -> None:
     code = (
-        "import sys; from inference import pictures, placement;"
+        "import sys; from inference.drawing import pictures, placement;"
         "print({'numpy', 'torch', 'diffusers', 'av'} & set(sys.modules))"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
