@@ -3,9 +3,15 @@
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
+# Colours on their way from light to dark are neither.
+SETTLED = """Promise.all(document.getAnimations()
+  .filter((animation) => animation instanceof CSSTransition)
+  .map((animation) => animation.finished.catch(() => null)))"""
+
 
 def serious(page: Page) -> list[str]:
     """Each serious or critical finding: its rule, its help, and what it is about."""
+    page.evaluate(f"async () => {{ await {SETTLED} }}")
     found = Axe().run(page).response["violations"]
     return [
         f"{violation['id']}: {violation['help']}: {node['html'][:150]}"

@@ -137,8 +137,9 @@ def link_in(mails: Path, email: str, within_s: float = 10) -> str:
     """The link in the latest mail to that address."""
     until = time.monotonic() + within_s
     while time.monotonic() < until:
-        texts = [path.read_text() for path in sorted(mails.glob("*.log"))]
-        for text in reversed(texts):
+        # Mails of one second may share a file.
+        texts = [path.read_text().split("-" * 79) for path in sorted(mails.glob("*.log"))]
+        for text in reversed([mail for file in texts for mail in file]):
             found = re.search(r"http://\S+/accounts/\S+", text)
             if f"To: {email}" in text and found:
                 return found[0]

@@ -12,7 +12,7 @@ from tests.browser.axe import overflows, serious
 from tests.browser.conftest import SignUp
 from tests.system import System
 
-EMAIL = "paula@example.com"
+EMAIL = "polly@example.com"
 PAGES = "/dashboard/playground/"
 # The machine may be busy, and a model has to be loaded first.
 SOON_MS = 180_000
@@ -38,7 +38,7 @@ def account(browser: Browser, system: System, sign_up: SignUp) -> tuple[Any, str
 
 
 @pytest.fixture
-def paula(page: Page, account: tuple[Any, str]) -> Page:
+def polly(page: Page, account: tuple[Any, str]) -> Page:
     page.context.add_cookies(account[0])
     page.set_default_timeout(SOON_MS)
     return page
@@ -70,96 +70,96 @@ def has_settled(page: Page) -> None:
     expect(page.locator("#receipt")).to_contain_text("balance", timeout=SOON_MS)
 
 
-def test_a_chat_streams_remembers_and_costs_what_was_quoted(paula: Page) -> None:
-    paula.goto(f"{PAGES}smollm2-135m/")
-    paula.evaluate(WATCH)
-    price = quoted(paula)
-    before = dollars(paula.locator(".balance b"))
-    message = paula.get_by_label("Message", exact=True)
+def test_a_chat_streams_remembers_and_costs_what_was_quoted(polly: Page) -> None:
+    polly.goto(f"{PAGES}smollm2-135m/")
+    polly.evaluate(WATCH)
+    price = quoted(polly)
+    before = dollars(polly.locator(".balance b"))
+    message = polly.get_by_label("Message", exact=True)
 
     message.fill("What is the capital of France?")
     message.press("Control+Enter")
-    has_settled(paula)
-    expect(paula.locator(".turn.assistant")).to_contain_text("Paris")
-    assert paula.evaluate("window.lengths.size") > 2, "it came at once"
-    after = dollars(paula.locator(".balance b"))
-    assert before - after == pytest.approx(price) == newest_job(paula)["cost"]
-    assert after == api(paula, "balance")["available"]
+    has_settled(polly)
+    expect(polly.locator(".turn.assistant")).to_contain_text("Paris")
+    assert polly.evaluate("window.lengths.size") > 2, "it came at once"
+    after = dollars(polly.locator(".balance b"))
+    assert before - after == pytest.approx(price) == newest_job(polly)["cost"]
+    assert after == api(polly, "balance")["available"]
 
     message.fill("Write <b>three</b> words.")
-    paula.get_by_role("button", name="Send").click()
-    expect(paula.locator(".turn.assistant footer")).to_have_count(2, timeout=SOON_MS)
-    has_settled(paula)
-    asked = newest_job(paula)["request"]["messages"]
+    polly.get_by_role("button", name="Send").click()
+    expect(polly.locator(".turn.assistant footer")).to_have_count(2, timeout=SOON_MS)
+    has_settled(polly)
+    asked = newest_job(polly)["request"]["messages"]
     assert [one["role"] for one in asked] == ["user", "assistant", "user"]
-    expect(paula.locator(".turn.user").last).to_have_text("Write <b>three</b> words.")
+    expect(polly.locator(".turn.user").last).to_have_text("Write <b>three</b> words.")
 
-    paula.reload()
-    paula.locator("#latest button").last.click()
-    expect(paula.locator(".turn.user")).to_have_text("What is the capital of France?")
+    polly.reload()
+    polly.locator("#latest button").last.click()
+    expect(polly.locator(".turn.user")).to_have_text("What is the capital of France?")
 
 
-def test_stop_stops_and_keeps_what_was_said(paula: Page) -> None:
-    paula.goto(f"{PAGES}echo-slow/")
-    paula.get_by_label("Longest answer").fill("2000")
-    message = paula.get_by_label("Message", exact=True)
+def test_stop_stops_and_keeps_what_was_said(polly: Page) -> None:
+    polly.goto(f"{PAGES}echo-slow/")
+    polly.get_by_label("Longest answer").fill("2000")
+    message = polly.get_by_label("Message", exact=True)
     message.fill("one two three")
     message.press("Control+Enter")
-    said = paula.locator(".turn.assistant .said")
+    said = polly.locator(".turn.assistant .said")
     expect(said).to_contain_text("one two three one", timeout=SOON_MS)
 
-    paula.keyboard.press("Escape")
-    expect(paula.locator(".turn.assistant footer")).to_contain_text("stopped")
-    has_settled(paula)
-    job = newest_job(paula)
+    polly.keyboard.press("Escape")
+    expect(polly.locator(".turn.assistant footer")).to_contain_text("stopped")
+    has_settled(polly)
+    job = newest_job(polly)
     assert (job["state"], job["cost"]) == ("cancelled", 0.001)
     assert len(said.inner_text()) < 5000
-    expect(paula.get_by_role("button", name="Send")).to_be_visible()
+    expect(polly.get_by_role("button", name="Send")).to_be_visible()
 
 
-def test_thoughts_and_code_are_told_apart(paula: Page) -> None:
-    paula.goto(f"{PAGES}echo/")
-    paula.get_by_label("Longest answer").fill("8")
-    message = paula.get_by_label("Message", exact=True)
+def test_thoughts_and_code_are_told_apart(polly: Page) -> None:
+    polly.goto(f"{PAGES}echo/")
+    polly.get_by_label("Longest answer").fill("8")
+    message = polly.get_by_label("Message", exact=True)
     message.fill("<think>plan it</think> run `<img src=x>` now")
     message.press("Control+Enter")
-    has_settled(paula)
+    has_settled(polly)
 
-    thoughts = paula.locator(".turn.assistant .thoughts")
+    thoughts = polly.locator(".turn.assistant .thoughts")
     expect(thoughts.locator("p")).to_be_hidden()
     thoughts.locator("summary").click()
     expect(thoughts).to_contain_text("plan it")
-    expect(paula.locator(".said code").first).to_have_text("<img src=x>")
+    expect(polly.locator(".said code").first).to_have_text("<img src=x>")
 
 
-def test_a_picture_has_its_size_and_its_price(paula: Page, account: tuple[Any, str]) -> None:
-    paula.goto(f"{PAGES}emoji-64/")
-    one = quoted(paula)
-    paula.get_by_label("Prompt").fill("a red apple on a white background")
-    paula.get_by_label("Width").fill("320")
-    paula.get_by_label("Height").fill("256")
-    paula.get_by_label("Pictures").fill("2")
-    paula.get_by_label("Seed").fill("7")
-    expect(paula.locator("#price")).to_have_text(f"${2 * one:g}")
+def test_a_picture_has_its_size_and_its_price(polly: Page, account: tuple[Any, str]) -> None:
+    polly.goto(f"{PAGES}emoji-64/")
+    one = quoted(polly)
+    polly.get_by_label("Prompt").fill("a red apple on a white background")
+    polly.get_by_label("Width").fill("320")
+    polly.get_by_label("Height").fill("256")
+    polly.get_by_label("Pictures").fill("2")
+    polly.get_by_label("Seed").fill("7")
+    expect(polly.locator("#price")).to_have_text(f"${2 * one:g}")
 
-    paula.keyboard.press("Control+Enter")
-    expect(paula.locator("#phase")).to_contain_text(re.compile(r"about \d+ s"))
-    has_settled(paula)
-    pictures = paula.locator(".made img")
+    polly.keyboard.press("Control+Enter")
+    expect(polly.locator("#phase")).to_contain_text(re.compile(r"about \d+ s"))
+    has_settled(polly)
+    pictures = polly.locator(".made img")
     expect(pictures).to_have_count(2)
     for number in range(2):
         shape = pictures.nth(number).evaluate(
             "async (img) => { await img.decode(); return [img.naturalWidth, img.naturalHeight]; }"
         )
         assert shape == [320, 256]
-    job = newest_job(paula)
+    job = newest_job(polly)
     assert job["cost"] == pytest.approx(2 * one)
     assert (job["request"]["seed"], len(job["outputs"])) == (7, 2)
-    expect(paula.locator("#latest img")).to_have_count(1)
+    expect(polly.locator("#latest img")).to_have_count(1)
 
     # The form as code does the same by key.
-    paula.get_by_role("button", name="Code").click()
-    shown = paula.locator("#code").inner_text()
+    polly.get_by_role("button", name="Code").click()
+    shown = polly.locator("#code").inner_text()
     environment = {**os.environ, "MODELPILOT_KEY": account[1]}
     done = subprocess.run(
         ["bash", "-c", f"{shown} --silent --output /dev/null --write-out '%{{http_code}}'"],
@@ -169,55 +169,55 @@ def test_a_picture_has_its_size_and_its_price(paula: Page, account: tuple[Any, s
         check=True,
     )
     assert done.stdout in ("200", "202")
-    by_key = newest_job(paula)
+    by_key = newest_job(polly)
     assert by_key["id"] != job["id"]
     assert by_key["request"] == job["request"]
 
     # And again from the gallery, as it was.
-    paula.reload()
-    paula.locator("#latest button").last.click()
-    paula.get_by_role("button", name="Use these parameters").click()
-    expect(paula.get_by_label("Prompt")).to_have_value("a red apple on a white background")
-    expect(paula.get_by_label("Width")).to_have_value("320")
-    expect(paula.get_by_label("Seed")).to_have_value("7")
+    polly.reload()
+    polly.locator("#latest button").last.click()
+    polly.get_by_role("button", name="Use these parameters").click()
+    expect(polly.get_by_label("Prompt")).to_have_value("a red apple on a white background")
+    expect(polly.get_by_label("Width")).to_have_value("320")
+    expect(polly.get_by_label("Seed")).to_have_value("7")
 
-    paula.get_by_role("button", name="Begin with this").first.click()
-    expect(paula.locator("[data-picked] img")).to_be_visible()
-    paula.get_by_role("button", name="Generate").click()
-    has_settled(paula)
-    assert "base64" in newest_job(paula)["request"]["image"]
+    polly.get_by_role("button", name="Begin with this").first.click()
+    expect(polly.locator("[data-picked] img")).to_be_visible()
+    polly.get_by_role("button", name="Generate").click()
+    has_settled(polly)
+    assert "base64" in newest_job(polly)["request"]["image"]
 
 
-def test_a_wrong_field_is_told_beside_it(paula: Page) -> None:
-    paula.goto(f"{PAGES}emoji-64/")
-    width = paula.get_by_label("Width")
-    beside = paula.locator('[data-field="width"] .errorlist')
-    newest = newest_job(paula)["id"]
+def test_a_wrong_field_is_told_beside_it(polly: Page) -> None:
+    polly.goto(f"{PAGES}emoji-64/")
+    width = polly.get_by_label("Width")
+    beside = polly.locator('[data-field="width"] .errorlist')
+    newest = newest_job(polly)["id"]
 
     width.fill("5000")
-    paula.get_by_label("Prompt").fill("a fox")
+    polly.get_by_label("Prompt").fill("a fox")
     # The price already says so, and the button says it again.
     expect(beside).to_contain_text("'width' must be from 64 to 1024")
-    paula.get_by_role("button", name="Generate").click()
+    polly.get_by_role("button", name="Generate").click()
     expect(beside).to_contain_text("you sent 5000")
     expect(width).to_be_focused()
     expect(width).to_have_attribute("aria-invalid", "true")
-    assert serious(paula) == []
+    assert serious(polly) == []
 
     width.fill("512")
     expect(beside).to_be_hidden()
-    paula.get_by_label("Prompt").fill(" ")
-    paula.get_by_role("button", name="Generate").click()
-    expect(paula.locator('[data-field="prompt"] .errorlist')).to_contain_text("must not be empty")
-    assert newest_job(paula)["id"] == newest
+    polly.get_by_label("Prompt").fill(" ")
+    polly.get_by_role("button", name="Generate").click()
+    expect(polly.locator('[data-field="prompt"] .errorlist')).to_contain_text("must not be empty")
+    assert newest_job(polly)["id"] == newest
 
 
-def test_speech_can_be_heard(paula: Page) -> None:
-    paula.goto(f"{PAGES}piper-joe/")
-    paula.get_by_label("Text to speak").fill("Hello. This is the second sentence.")
-    paula.keyboard.press("Control+Enter")
-    has_settled(paula)
-    seconds = paula.locator(".made audio").evaluate(
+def test_speech_can_be_heard(polly: Page) -> None:
+    polly.goto(f"{PAGES}piper-joe/")
+    polly.get_by_label("Text to speak").fill("Hello. This is the second sentence.")
+    polly.keyboard.press("Control+Enter")
+    has_settled(polly)
+    seconds = polly.locator(".made audio").evaluate(
         """async (audio) => {
           if (audio.readyState < 1) await new Promise((done) => { audio.onloadedmetadata = done; });
           return audio.duration;
@@ -226,22 +226,22 @@ def test_speech_can_be_heard(paula: Page) -> None:
     assert 1 < seconds < 10
 
 
-def test_a_film_shows_its_progress_and_plays(paula: Page) -> None:
-    paula.goto(f"{PAGES}emoji-64-video/")
-    paula.get_by_label("Prompt").fill("a fox drifting to the left")
-    paula.keyboard.press("Control+Enter")
-    expect(paula.locator("#phase")).to_contain_text(re.compile(r"Working \d+ %"), timeout=SOON_MS)
+def test_a_film_shows_its_progress_and_plays(polly: Page) -> None:
+    polly.goto(f"{PAGES}emoji-64-video/")
+    polly.get_by_label("Prompt").fill("a fox drifting to the left")
+    polly.keyboard.press("Control+Enter")
+    expect(polly.locator("#phase")).to_contain_text(re.compile(r"Working \d+ %"), timeout=SOON_MS)
 
     # Whoever comes back finds it where it is.
-    paula.reload()
-    has_settled(paula)
-    film = paula.locator(".made video")
+    polly.reload()
+    has_settled(polly)
+    film = polly.locator(".made video")
     expect(film).to_have_js_property("videoWidth", 256)
     assert film.evaluate("(film) => film.error") is None
 
 
 def test_without_credit_it_says_so(page: Page, sign_up: SignUp) -> None:
-    sign_up(page, "petra@example.com")
+    sign_up(page, "piers@example.com")
     page.goto(f"{PAGES}echo/")
     message = page.get_by_label("Message", exact=True)
     message.fill("hello")
@@ -251,9 +251,9 @@ def test_without_credit_it_says_so(page: Page, sign_up: SignUp) -> None:
     expect(message).to_have_value("hello")
 
 
-def test_the_pages_are_accessible_and_small(paula: Page) -> None:
+def test_the_pages_are_accessible_and_small(polly: Page) -> None:
     sizes: list[int] = []
-    paula.on(
+    polly.on(
         "response",
         lambda response: (
             None if "/outputs/" in response.url else sizes.append(len(response.body()))
@@ -261,13 +261,13 @@ def test_the_pages_are_accessible_and_small(paula: Page) -> None:
     )
     for path in ("", "smollm2-135m/", "emoji-64/", "piper-joe/", "emoji-64-video/"):
         for scheme in ("light", "dark"):
-            paula.emulate_media(color_scheme=scheme)
+            polly.emulate_media(color_scheme=scheme)
             sizes.clear()
-            paula.goto(PAGES + path)
-            paula.wait_for_load_state("networkidle")
-            for folded in paula.get_by_text("More parameters").all():
+            polly.goto(PAGES + path)
+            polly.wait_for_load_state("networkidle")
+            for folded in polly.get_by_text("More parameters").all():
                 folded.click()
-            assert serious(paula) == [], (path, scheme)
+            assert serious(polly) == [], (path, scheme)
             assert sum(sizes) < 120_000, path
 
 

@@ -94,6 +94,11 @@ def test_a_stranger_learns_nothing_about_who_has_an_account(
 
     assert known.headers["Location"] == unknown.headers["Location"]
     assert User.objects.get(email=alice.email).has_usable_password() is False
+    # Who has the account hears of it, in the mail that only they can read.
+    assert [(sent.to, sent.subject) for sent in mail.outbox] == [
+        ([alice.email], "You have an account already"),
+        (["nobody@example.com"], "Confirm your address"),
+    ]
 
 
 def test_wrong_passwords_are_counted(visitor: Client) -> None:
