@@ -4,10 +4,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
-CHAOS := tests/chaos tests/test_compose.py
+# Each of these has a target of its own: `make test` is what one runs again and again.
+SYSTEM := tests/chaos tests/fleet/test_serving.py tests/test_compose.py tests/test_up.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo stripe-demo test test-browser test-money chaos lint format bench lock
+.PHONY: help run demo stripe-demo test test-system test-browser test-money lint format bench lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,10 +23,10 @@ stripe-demo: $(INSTALLED) ## Buy credit from a stand-in for Stripe, in a throw-a
 	@exec $(BIN)/python -m tests.fake_stripe
 
 test: $(INSTALLED) ## Run the tests, on the real PostgreSQL and Valkey
-	@exec $(BIN)/python -m pytest $(addprefix --ignore ,$(CHAOS)) $(ARGS)
+	@exec $(BIN)/python -m pytest $(addprefix --ignore ,$(SYSTEM)) $(ARGS)
 
-chaos: $(INSTALLED) ## Kill every part of running systems, and see that nothing is lost (minutes)
-	@exec $(BIN)/python -m pytest $(CHAOS) $(ARGS)
+test-system: $(INSTALLED) ## Start, crowd, stop and break whole installations (minutes)
+	@exec $(BIN)/python -m pytest $(SYSTEM) $(ARGS)
 
 test-browser: $(INSTALLED) ## Click through the pages with Chromium
 	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
