@@ -31,6 +31,10 @@ EXPECTED = re.compile(r"Failed to load resource: the server responded with a sta
 SignUp = Callable[[Page, str], None]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--shots", metavar="FOLDER", help="keep a picture of every page there")
+
+
 @pytest.fixture(scope="session")
 def stripe() -> Iterator[StripeAccount]:
     account = StripeAccount()

@@ -167,7 +167,7 @@ class JobAdmin(Acting, Listing):
             (storage.signed_path(file.id), file.name, file.media_type, file.bytes)
             for file in job.outputs.all()
         )
-        link = '<div><a class="text-link" href="{}">{}</a> {}, {} bytes</div>'
+        link = '<div><a class="text-link underline" href="{}">{}</a> {}, {} bytes</div>'
         return format_html_join("", link, rows) or NOTHING
 
     @shown("Deliveries")
