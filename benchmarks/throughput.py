@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import contextlib
 import os
+import shlex
 import statistics
 import subprocess
 import sys
@@ -269,7 +270,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--requests", type=int, default=64, help="a turn, of all clients together")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--transformers", type=Path, help="the program `transformers`")
-    parser.add_argument("--transformers-options", nargs="*", default=[])
+    parser.add_argument("--transformers-options", type=shlex.split, default=[])
     parser.add_argument("--vllm", type=Path, help="the program `vllm`")
     return parser.parse_args()
 

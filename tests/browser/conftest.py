@@ -36,6 +36,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(scope="session")
+def shots(pytestconfig: pytest.Config) -> Path | None:
+    """Where pictures of pages are kept, if they are."""
+    folder = pytestconfig.getoption("--shots")
+    return Path(folder) if folder else None
+
+
+@pytest.fixture(scope="session")
 def stripe() -> Iterator[StripeAccount]:
     account = StripeAccount()
     with serving(account):

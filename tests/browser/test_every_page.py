@@ -78,7 +78,7 @@ def test_every_page(
     system: System,
     stripe: StripeAccount,
     cookies: list[object],
-    pytestconfig: pytest.Config,
+    shots: Path | None,
 ) -> None:
     width, height = screen
     context = browser.new_context(
@@ -89,12 +89,11 @@ def test_every_page(
         color_scheme=scheme,
         reduced_motion="reduce",
     )
-    kept = pytestconfig.getoption("--shots")
-    shots = Path(kept, f"{scheme}-{width}") if kept else None
+    kept = shots / f"{scheme}-{width}" if shots else None
     with watched(context, system, stripe) as page:
-        sizes, wrong = walk(page, PUBLIC, shots)
+        sizes, wrong = walk(page, PUBLIC, kept)
         context.add_cookies(cookies)
-        for_users, wrong_there = walk(page, ["/dashboard/", *MORE], shots)
+        for_users, wrong_there = walk(page, ["/dashboard/", *MORE], kept)
 
     sizes |= for_users
     assert wrong + wrong_there == [], "\n".join(wrong + wrong_there)

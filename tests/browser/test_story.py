@@ -1,6 +1,7 @@
 """The whole way of somebody new: sign up, key, credit, a chat, a picture, and the key's end."""
 
 import re
+from pathlib import Path
 
 import requests
 from playwright.sync_api import Page, expect
@@ -16,7 +17,9 @@ QUESTION = "What is the capital of France?"
 PICTURE = "a red apple on a white background"
 
 
-def test_from_signing_up_to_a_revoked_key(page: Page, sign_up: SignUp, system: System) -> None:
+def test_from_signing_up_to_a_revoked_key(
+    page: Page, sign_up: SignUp, system: System, shots: Path | None
+) -> None:
     page.set_default_timeout(SOON_MS)
     page.on("dialog", lambda dialog: dialog.accept())
     sign_up(page, "nora@example.com")
@@ -35,6 +38,8 @@ def test_from_signing_up_to_a_revoked_key(page: Page, sign_up: SignUp, system: S
     page.keyboard.press("Control+Enter")
     has_settled(page)
     expect(page.locator(".made img")).to_have_count(1)
+    if shots is not None:
+        page.screenshot(path=shots / "playground.png")
 
     assert status(system, key) == 200
 
