@@ -6,6 +6,7 @@
 from collections.abc import Iterator
 from operator import itemgetter
 from pathlib import Path
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import pytest
@@ -51,7 +52,7 @@ Sizes = dict[str, tuple[int, int]]
 @pytest.fixture(scope="module")
 def cookies(
     browser: Browser, system: System, stripe: StripeAccount, sign_up: SignUp
-) -> Iterator[list[object]]:
+) -> Iterator[Any]:
     """Of an operator who has bought, made one of each kind, and listens to webhooks."""
     context = browser.new_context(base_url=system.base_url)
     context.set_default_timeout(60_000)
@@ -72,12 +73,12 @@ def cookies(
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_every_page(
-    scheme: str,
+    scheme: Literal["light", "dark"],
     screen: tuple[int, int],
     browser: Browser,
     system: System,
     stripe: StripeAccount,
-    cookies: list[object],
+    cookies: Any,
     shots: Path | None,
 ) -> None:
     width, height = screen
