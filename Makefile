@@ -8,7 +8,7 @@ INSTALLED := .venv/installed
 SYSTEM := tests/chaos tests/fleet/test_serving.py tests/test_compose.py tests/test_up.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo stripe-demo test test-system test-browser test-money lint format bench lock
+.PHONY: help run demo stripe-demo test test-system test-browser test-money chaos soak lint format bench lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,12 @@ test: $(INSTALLED) ## Run the tests, on the real PostgreSQL and Valkey
 
 test-system: $(INSTALLED) ## Start, crowd, stop and break whole installations (minutes)
 	@exec $(BIN)/python -m pytest $(SYSTEM) $(ARGS)
+
+chaos: $(INSTALLED) ## Three minutes of random faults on a system of its own, and a report
+	@exec $(BIN)/python -m tests.chaos $(ARGS)
+
+soak: $(INSTALLED) ## The same for half an hour
+	@exec $(BIN)/python -m tests.chaos --minutes 30 $(ARGS)
 
 test-browser: $(INSTALLED) ## Click through the pages with Chromium
 	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \

@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import os
 import shlex
+import signal
 import statistics
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import psutil
 
 from benchmarks import stack
 from benchmarks.bare import DATA
@@ -69,6 +71,29 @@ Turn = Callable[[int, int, int], tuple[list[Reply], float]]
 class Side:
     name: str
     turn: Turn
+    # None where all is ours.
+    process: int | None = None
+
+    @contextmanager
+    def awake(self) -> Iterator[None]:
+        """Some servers spin while they wait: only the one whose turn it is may run."""
+        self.each(psutil.Process.resume)
+        try:
+            yield
+        finally:
+            self.each(psutil.Process.suspend)
+
+    def each(self, act: Callable[[psutil.Process], None]) -> None:
+        for process in family(self.process) if self.process is not None else ():
+            act(process)
+
+
+def family(pid: int) -> list[psutil.Process]:
+    """The process and all below it; none if it has ended."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    return []
 
 
 def question(number: int) -> str:
@@ -97,7 +122,7 @@ async def crowd(
 
 
 @contextmanager
-def bare(model: str) -> Iterator[Turn]:
+def bare(model: str) -> Iterator[Side]:
     """Our engine alone in a process of its own."""
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.bare", model, str(CARDS)],
@@ -118,8 +143,9 @@ def bare(model: str) -> Iterator[Turn]:
 
     try:
         answer_of(process)
-        yield turn
+        yield Side(f"bare engine, {model}", turn, process.pid)
     finally:
+        process.send_signal(signal.SIGCONT)
         stdin.close()
         process.wait(30)
 
@@ -134,8 +160,8 @@ def answer_of(process: "subprocess.Popen[str]") -> dict[str, Any]:
 
 
 @contextmanager
-def server(command: list[str], port: int, **environment: str) -> Iterator[None]:
-    """Another program that listens on `port`, stopped at the end."""
+def server(command: list[str], port: int, **environment: str) -> Iterator[int]:
+    """Another program that listens on `port`, stopped at the end; its process id."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         with open(log, "wb") as output:
@@ -149,8 +175,10 @@ def server(command: list[str], port: int, **environment: str) -> Iterator[None]:
             )
         try:
             wait_for(process, port, log)
-            yield
+            yield process.pid
         finally:
+            for one in family(process.pid):
+                one.resume()
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(30)
@@ -186,17 +214,16 @@ def sides(arguments: argparse.Namespace, system: Stack) -> Iterator[list[Side]]:
         found = []
         for model in MODELS:
             found.append(Side(f"through us, {model}", over_http(system.port, system.key, model)))
-            turn = running.enter_context(bare(model))
-            found.append(Side(f"bare engine, {model}", turn))
+            found.append(running.enter_context(bare(model)))
         port = free_port()
         command = [sys.executable, "-m", "benchmarks.llamacpp_server", str(port)]
-        running.enter_context(server(command, port, PYTHONPATH=str(ROOT)))
-        found.append(Side("llama.cpp's server", over_http(port, "none", "default")))
+        process = running.enter_context(server(command, port, PYTHONPATH=str(ROOT)))
+        found.append(Side("llama.cpp's server", over_http(port, "none", "default"), process))
         # Made by our engine a moment ago.
         weights = str(next((DATA / "cache" / "converted").glob("*-bfloat16")).resolve())
         if arguments.transformers:
             port = free_port()
-            running.enter_context(
+            process = running.enter_context(
                 server(
                     [str(arguments.transformers), "serve", weights, "--continuous-batching",
                      "--host", "127.0.0.1", "--port", str(port), "--device", "cpu",
@@ -204,10 +231,10 @@ def sides(arguments: argparse.Namespace, system: Stack) -> Iterator[list[Side]]:
                     port,
                 )
             )  # fmt: skip
-            found.append(Side("transformers serve", over_http(port, "none", weights)))
+            found.append(Side("transformers serve", over_http(port, "none", weights), process))
         if arguments.vllm:
             port = free_port()
-            running.enter_context(
+            process = running.enter_context(
                 server(
                     [str(arguments.vllm), "serve", weights, "--host", "127.0.0.1", "--port",
                      str(port), "--dtype", "bfloat16", "--max-model-len", "2048",
@@ -216,7 +243,7 @@ def sides(arguments: argparse.Namespace, system: Stack) -> Iterator[list[Side]]:
                     VLLM_CPU_KVCACHE_SPACE="2",
                 )
             )  # fmt: skip
-            found.append(Side("vLLM on the CPU", over_http(port, "none", weights)))
+            found.append(Side("vLLM on the CPU", over_http(port, "none", weights), process))
         yield found
 
 
@@ -224,13 +251,15 @@ def measure(all_sides: list[Side], arguments: argparse.Namespace) -> dict[tuple[
     scores = {(side.name, n): Score() for side in all_sides for n in arguments.clients}
     number = 0
     for side in all_sides:
-        side.turn(1, 1, number := number + 1)
+        with side.awake():
+            side.turn(1, 1, number := number + 1)
     for played in range(arguments.rounds):
         for clients in arguments.clients:
             each = max(1, arguments.requests // clients)
             # The first of a round is another one each time.
             for side in all_sides[played:] + all_sides[:played]:
-                replies, seconds = side.turn(clients, each, number + 1)
+                with side.awake():
+                    replies, seconds = side.turn(clients, each, number + 1)
                 number += clients * each
                 score = scores[side.name, clients]
                 score.tokens += sum(reply.tokens for reply in replies)

@@ -48,7 +48,8 @@ class Writer:
         deltas = [delta for piece in pieces for delta in self._say(piece)]
         if last is not None and self.finish_reason is None:
             self.finish_reason = "tool_calls" if self._calls and last == "stop" else last
-            if rest := self._stops.finish():
+            # Tokens that end within a character have no text, but are told of.
+            if (rest := self._stops.finish()) or self._held:
                 deltas.append(self._delta("content", rest))
         return self._counted(deltas, last is not None)
 

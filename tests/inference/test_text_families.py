@@ -71,6 +71,23 @@ def silent(event: Event) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+def test_every_token_is_told_of(family: str, started: Started) -> None:
+    """Random weights often end within a character, which has no text."""
+    for seed in range(20):
+        heard: list[Event] = []
+        request = ChatRequest(prompt="Once", max_tokens=4, logprobs=True, seed=seed)
+        result = started(family).generate(request, heard.append)
+        [choice], usage = result.data["choices"], result.data["usage"]
+        ends = choice["finish_reason"] == "stop"  # a token with no place in the answer
+        entries = choice["logprobs"]["content"]
+        assert len(entries) == usage["completion_tokens"] - ends
+        streamed = [
+            entry for delta in heard if isinstance(delta, Delta) for entry in delta.logprobs
+        ]
+        assert streamed == entries
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_it_writes_what_transformers_writes(
     family: str, started: Started, tiny_text: Callable[[str], Path]
 ) -> None:
