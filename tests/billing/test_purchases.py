@@ -1,5 +1,7 @@
 """Buying credit: paid once is credited once, whoever hears of it how often."""
 
+from collections.abc import Callable
+
 import pytest
 
 from billing import ledger, payments, purchases
@@ -11,6 +13,8 @@ from tests.cast import assert_books_prove, at_once
 from tests.fake_stripe.account import StripeAccount
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+Record = Callable[[str, object], None]
 
 
 def dollars(owner: User) -> float:
@@ -27,7 +31,7 @@ def test_the_first_purchase_earns_half_on_top(charlie: User, bought: Buy) -> Non
     assert_books_prove()
 
 
-def test_50_at_once_credit_once(charlie: User, bought: Buy) -> None:
+def test_50_at_once_credit_once(charlie: User, bought: Buy, record_property: Record) -> None:
     purchase = bought(charlie.id, fulfil=False)
     assert purchase.session is not None
     session = purchase.session
@@ -38,9 +42,12 @@ def test_50_at_once_credit_once(charlie: User, bought: Buy) -> None:
     assert Transfer.objects.filter(code="topup").count() == 1
     assert dollars(charlie) == 15
     assert_books_prove()
+    record_property("reached", f"{len(outcomes)} at once gave 1 credit")
 
 
-def test_20_first_purchases_at_once_earn_one_bonus(charlie: User, bought: Buy) -> None:
+def test_20_first_purchases_at_once_earn_one_bonus(
+    charlie: User, bought: Buy, record_property: Record
+) -> None:
     sessions = [bought(charlie.id, fulfil=False).session or "" for _ in range(20)]
 
     outcomes = at_once(20, lambda number: purchases.fulfil(sessions[number]))
@@ -49,6 +56,7 @@ def test_20_first_purchases_at_once_earn_one_bonus(charlie: User, bought: Buy) -
     assert Transfer.objects.filter(code="bonus").count() == 1
     assert dollars(charlie) == 205
     assert_books_prove()
+    record_property("reached", f"{len(outcomes)} first purchases at once gave 1 bonus")
 
 
 def test_an_unpaid_session_credits_nothing(charlie: User, stripe: StripeAccount) -> None:

@@ -251,10 +251,12 @@ class StripeAccount:
             intent = self.get(intent_id, "payment_intent")
             charge = self.objects[intent["latest_charge"]]
             charge["disputed"] = True
+            left = charge["amount"] - charge["amount_refunded"]
             dispute = self.new(
                 "dp",
                 "dispute",
-                amount=cents or charge["amount"] - charge["amount_refunded"],
+                # A bank does not ask whether all of it was refunded before.
+                amount=cents or left or charge["amount"],
                 currency="usd",
                 charge=charge["id"],
                 payment_intent=intent_id,
@@ -297,12 +299,15 @@ class StripeAccount:
         intent: str = self.get(session_id, "checkout.session")["payment_intent"]
         return intent
 
-    def received(self) -> int:
-        """Cents that were paid and stayed: payments less refunds and lost money of disputes."""
-        charges = self.all("charge")
+    def received(self, **where: Any) -> int:
+        """Cents that were paid and stayed: payments less refunds and lost money of disputes.
+
+        Of all payments, or of `payment_intent=` one.
+        """
+        charges = self.all("charge", **where)
         withdrawn: int = sum(
             -move["amount"]
-            for dispute in self.all("dispute")
+            for dispute in self.all("dispute", **where)
             for move in dispute["balance_transactions"]
         )
         kept: int = sum(each["amount"] - each["amount_refunded"] for each in charges)
