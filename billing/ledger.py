@@ -119,16 +119,33 @@ def collect_all() -> int:
 
 def repay(user: Account) -> int:
     """Of the locked account `user`; micro-dollars."""
-    owed = Account.objects.filter(
-        owner_id=user.owner_id,
-        code=Account.Code.USER_DEBT,
-        debits_posted__gt=F("credits_posted"),
-    ).first()
+    owed = owing(user)
     if owed is None:
         return 0
     amount = min(owed.debits_posted - owed.credits_posted, available(user))
     if amount:
         move(user, owed, amount, code="repayment", ref=str(uuid.uuid4()))
+    return amount
+
+
+def owing(user: Account) -> Account | None:
+    """The debt of the locked account `user`, where it owes something."""
+    return Account.objects.filter(
+        owner_id=user.owner_id,
+        code=Account.Code.USER_DEBT,
+        debits_posted__gt=F("credits_posted"),
+    ).first()
+
+
+@transaction.atomic
+def write_off(owner_id: int, *, reason: str) -> int:
+    """Give up what a user owes as lost, all of it; micro-dollars."""
+    owed = owing(locked(owner_id))
+    if owed is None:
+        return 0
+    amount = owed.debits_posted - owed.credits_posted
+    loss = system(Account.Code.DISPUTE_LOSS)
+    move(loss, owed, amount, code="write_off", ref=str(uuid.uuid4()), note=reason)
     return amount
 
 
