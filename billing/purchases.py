@@ -6,6 +6,7 @@ come: it brings a purchase and the ledger to what Stripe says of the payment.
 
 import logging
 import uuid
+from contextlib import suppress
 
 from django.db import transaction
 from django.db.models import Q, Sum
@@ -181,3 +182,16 @@ def give_up(purchase: Purchase) -> None:
     Purchase.objects.filter(id=purchase.id, session=None, state=State.OPEN).update(
         state=State.EXPIRED
     )
+
+
+def call_off(owner_id: int) -> None:
+    """End the checkouts of somebody who leaves: nothing is to be paid for nobody.
+
+    What Stripe does not know or refuses is the reconciler's to name. Raises payments.Unavailable.
+    """
+    open_ones = Purchase.objects.filter(owner_id=owner_id, state=State.OPEN).exclude(session=None)
+    for purchase in list(open_ones):
+        assert purchase.session is not None
+        payments.end_session(purchase.session)
+        with suppress(payments.UnknownSession, payments.Refused):
+            fulfil(purchase.session)

@@ -88,8 +88,9 @@ def send(reversal: Reversal) -> None:
         with transaction.atomic():
             purchase = Purchase.objects.select_for_update().get(id=reversal.purchase_id)
             reversal.refresh_from_db()
-            # Stripe's own word of it, by webhook, would have given it a Stripe id.
-            if reversal.stripe_id is None:
+            # Stripe's own word of it, by webhook, would have given it a Stripe id; and somebody
+            # else may have asked and been refused at the same time.
+            if reversal.stripe_id is None and reversal.stage == Stage.TAKEN:
                 give_back(purchase, reversal, note=str(refusal))
         raise
     Reversal.objects.filter(id=reversal.id, stripe_id=None).update(stripe_id=stripe_id)

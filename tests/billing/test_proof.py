@@ -71,8 +71,10 @@ CORRUPTIONS = {
         "is expired, of 10000000, but 10000000 was credited",
     ),
     "a purchase called paid": (
-        "INSERT INTO billing_purchase (id, owner_id, amount, state) SELECT gen_random_uuid(), "
-        "min(owner_id), 20000, 'paid' FROM billing_purchase",
+        (
+            "INSERT INTO billing_purchase (id, owner_id, amount, state) SELECT gen_random_uuid(), "
+            "min(owner_id), 20000, 'paid' FROM billing_purchase"
+        ),
         "is paid, of 20000, but 0 was credited",
     ),
     "a purchase of another amount": (
@@ -80,8 +82,10 @@ CORRUPTIONS = {
         "is paid, of 10010000, but 10000000 was credited",
     ),
     "somebody else's purchase": (
-        "UPDATE billing_purchase SET owner_id = (SELECT min(id) FROM "
-        "accounts_user WHERE email LIKE 'alice%')",
+        (
+            "UPDATE billing_purchase SET owner_id = (SELECT min(id) FROM "
+            "accounts_user WHERE email LIKE 'alice%')"
+        ),
         "credits a purchase to somebody else",
     ),
     "a bonus called standing": (
@@ -105,12 +109,14 @@ CORRUPTIONS = {
         "reverses nothing that we know",
     ),
     "more refunded than was paid": (
-        "WITH made AS (INSERT INTO billing_reversal (id, purchase_id, kind, amount, stage) "
-        "SELECT gen_random_uuid(), purchase_id, 'refund', 6010000, 1 FROM billing_reversal "
-        "WHERE kind = 'refund' RETURNING id, amount) "
-        "INSERT INTO billing_transfer (debit_id, credit_id, amount, code, ref, kind) "
-        "SELECT debit_id, credit_id, made.amount, 'refund', made.id::text, 'single' "
-        "FROM billing_transfer CROSS JOIN made WHERE code = 'refund'",
+        (
+            "WITH made AS (INSERT INTO billing_reversal (id, purchase_id, kind, amount, stage) "
+            "SELECT gen_random_uuid(), purchase_id, 'refund', 6010000, 1 FROM billing_reversal "
+            "WHERE kind = 'refund' RETURNING id, amount) "
+            "INSERT INTO billing_transfer (debit_id, credit_id, amount, code, ref, kind) "
+            "SELECT debit_id, credit_id, made.amount, 'refund', made.id::text, 'single' "
+            "FROM billing_transfer CROSS JOIN made WHERE code = 'refund'"
+        ),
         "was refunded more than was paid",
     ),
     "a freeze not in force": (

@@ -1,5 +1,6 @@
 """Buying credit: paid once is credited once, whoever hears of it how often."""
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -128,6 +129,39 @@ def test_sessions_of_others_are_left_alone(
     assert dollars(charlie) == 0
     with pytest.raises(payments.UnknownSession):
         purchases.fulfil("cs_test_unknown")
+
+
+def test_it_is_asked_for_in_dollars_whatever_the_customers_money(
+    charlie: User, stripe: StripeAccount
+) -> None:
+    purchases.checkout(charlie.id, micros("12.34"), BASE)
+
+    (session,) = stripe.all("checkout.session")
+    assert (session["amount_total"], session["currency"]) == (1234, "usd")
+    assert session["adaptive_pricing"] == {"enabled": "false"}
+
+
+def test_a_webhook_may_be_here_before_the_checkout_returns(
+    charlie: User, stripe: StripeAccount
+) -> None:
+    """Stripe's first answer is lost, and somebody pays before it is asked again."""
+    stripe.lose_answers = 1
+
+    def early() -> Purchase | None:
+        while not stripe.all("checkout.session"):
+            time.sleep(0.01)
+        session = stripe.all("checkout.session")[0]["id"]
+        assert Purchase.objects.get().session is None
+        stripe.pay(session)
+        return purchases.fulfil(session)
+
+    both = (lambda: purchases.checkout(charlie.id, micros("10"), BASE), early)
+    made, paid = at_once(2, lambda place: both[place]())
+
+    assert made == paid == Purchase.objects.get()
+    assert Purchase.objects.get().state == "paid"
+    assert dollars(charlie) == 15
+    assert_books_prove()
 
 
 def test_a_lost_answer_makes_no_second_session(charlie: User, stripe: StripeAccount) -> None:

@@ -133,6 +133,7 @@ class StripeAccount:
             client_reference_id=asked.get("client_reference_id"),
             success_url=asked["success_url"],
             cancel_url=asked.get("cancel_url"),
+            adaptive_pricing=asked.get("adaptive_pricing"),
             payment_intent=None,
             customer=None,
             expires_at=int(time.time()) + 86_400,
@@ -140,6 +141,12 @@ class StripeAccount:
         session["url"] = f"{self.pay_base}/pay/{session['id']}"
         session["of_intent"] = asked.get("payment_intent_data", {}).get("metadata", {})
         return session
+
+    def end_session(self, session_id: str) -> Object:
+        if self.get(session_id, "checkout.session")["status"] != "open":
+            raise Refusal(400, 'Only Checkout Sessions with a status in ["open"] can be expired.')
+        self.expire(session_id)
+        return self.objects[session_id]
 
     def create_refund(self, asked: Object) -> Object:
         intent = self.get(asked["payment_intent"], "payment_intent")

@@ -112,6 +112,8 @@ class Handler(BaseHTTPRequestHandler):
         if self.command == "GET":
             return self.answer(200, self.look(path, nested(query)))
         work = {"checkout/sessions": account.create_session, "refunds": account.create_refund}
+        if ended := re.fullmatch(r"checkout/sessions/(\w+)/expire", path):
+            work[path] = lambda asked: account.end_session(ended[1])
         if path not in work:
             raise Refusal(404, "Unrecognized request URL")
         status, answer, self.replayed = account.once(

@@ -76,29 +76,38 @@ CORRUPTIONS = {
         "at most, but holds nothing",
     ),
     "the hold of another job": (
-        "UPDATE billing_transfer SET ref = 'another' WHERE id = "
-        "(SELECT hold_id FROM jobs_job WHERE state = 'queued')",
+        (
+            "UPDATE billing_transfer SET ref = 'another' WHERE id = "
+            "(SELECT hold_id FROM jobs_job WHERE state = 'queued')"
+        ),
         "for another",
     ),
     "a larger hold": (
-        "UPDATE billing_transfer SET amount = 2 * amount WHERE id = "
-        "(SELECT hold_id FROM jobs_job WHERE state = 'queued')",
+        (
+            "UPDATE billing_transfer SET amount = 2 * amount WHERE id = "
+            "(SELECT hold_id FROM jobs_job WHERE state = 'queued')"
+        ),
         "differs from its transfers",
     ),
     "a larger hold, and the account's counter with it": (
-        "WITH larger AS (UPDATE billing_transfer SET amount = 2 * amount WHERE id = "
-        "(SELECT hold_id FROM jobs_job WHERE state = 'queued') RETURNING debit_id, amount) "
-        "UPDATE billing_account account SET debits_pending = debits_pending + larger.amount / 2 "
-        "FROM larger WHERE account.id = larger.debit_id",
+        (
+            "WITH larger AS (UPDATE billing_transfer SET amount = 2 * amount WHERE id = "
+            "(SELECT hold_id FROM jobs_job WHERE state = 'queued') RETURNING debit_id, amount) "
+            "UPDATE billing_account account "
+            "SET debits_pending = debits_pending + larger.amount / 2 "
+            "FROM larger WHERE account.id = larger.debit_id"
+        ),
         "holds 20000 of account",
     ),
     "a second hold, and the account's counter with it": (
-        "WITH second AS (INSERT INTO billing_transfer (debit_id, credit_id, amount, code, ref, "
-        "kind) SELECT debit_id, credit_id, amount, code, 'again', kind FROM billing_transfer "
-        "WHERE id = (SELECT hold_id FROM jobs_job WHERE state = 'queued') "
-        "RETURNING debit_id, amount) "
-        "UPDATE billing_account account SET debits_pending = debits_pending + second.amount "
-        "FROM second WHERE account.id = second.debit_id",
+        (
+            "WITH second AS (INSERT INTO billing_transfer (debit_id, credit_id, amount, code, ref, "
+            "kind) SELECT debit_id, credit_id, amount, code, 'again', kind FROM billing_transfer "
+            "WHERE id = (SELECT hold_id FROM jobs_job WHERE state = 'queued') "
+            "RETURNING debit_id, amount) "
+            "UPDATE billing_account account SET debits_pending = debits_pending + second.amount "
+            "FROM second WHERE account.id = second.debit_id"
+        ),
         "belongs to no job",
     ),
     "a smaller charge": (
@@ -114,9 +123,12 @@ CORRUPTIONS = {
         "does not match the hold it resolves",
     ),
     "somebody else's hold": (
-        "UPDATE billing_transfer SET debit_id = (SELECT account.id FROM billing_account account "
-        "JOIN accounts_user ON accounts_user.id = owner_id WHERE email LIKE 'charlie%') "
-        "WHERE code = 'hold'",
+        (
+            "UPDATE billing_transfer SET debit_id = (SELECT account.id "
+            "FROM billing_account account JOIN accounts_user ON accounts_user.id = owner_id "
+            "WHERE email LIKE 'charlie%') "
+            "WHERE code = 'hold'"
+        ),
         "differs from its transfers",
     ),
 }
