@@ -114,6 +114,8 @@ class Handler(BaseHTTPRequestHandler):
         work = {"checkout/sessions": account.create_session, "refunds": account.create_refund}
         if ended := re.fullmatch(r"checkout/sessions/(\w+)/expire", path):
             work[path] = lambda asked: account.end_session(ended[1])
+        if argued := re.fullmatch(r"disputes/(\w+)", path):
+            work[path] = lambda asked: account.argue(argued[1], asked)
         if path not in work:
             raise Refusal(404, "Unrecognized request URL")
         status, answer, self.replayed = account.once(
