@@ -105,4 +105,4 @@ def test_log_probabilities_are_of_the_rows_that_asked() -> None:
     assert (first.token, first.logprob) == first.likeliest[0]
     assert second == Chosen(int(expected[1].argmax()))
     assert third.likeliest == []
-    assert third.logprob == pytest.approx(float(expected[2].max()), abs=1e-3)
+    assert third.logprob == pytest.approx(float(expected[2].max()), abs=0.05)
