@@ -4,6 +4,7 @@ import pytest
 
 from inference import picking
 from inference.catalog import Card, Catalog
+from inference.picking import Choice
 
 CPU, SMALL_GPU, GPU = ("cpu", 30_000), ("cuda", 9_000), ("cuda", 80_000)
 
@@ -54,9 +55,10 @@ def test_the_cards_order_counts_on_one_device(cards: Catalog) -> None:
 
 def test_an_operator_may_choose(cards: Catalog) -> None:
     card = cards.cards["smollm2-135m"]
-    picked = picking.pick(card, obstacle_on(CPU), "text_transformers")
+    picked = picking.pick(card, obstacle_on(CPU), Choice("text_transformers"))
     assert (picked.card.engine, picked.why) == ("text_transformers", "the operator chose it")
-    refused = picking.pick(cards.cards["qwen3-8b"], obstacle_on(CPU), "text_transformers")
+    chosen = Choice("text_transformers")
+    refused = picking.pick(cards.cards["qwen3-8b"], obstacle_on(CPU), chosen)
     assert (refused.card.device, refused.obstacle) == ("cuda", "too small")
 
 
