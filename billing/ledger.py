@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 
 from billing import sql
 from billing.models import Account, Freeze, Transfer
+from billing.money import usd
 
 SYSTEM = [code for code in Account.Code if code not in (Account.Code.USER, Account.Code.USER_DEBT)]
 
@@ -97,7 +98,9 @@ def take(
     target = system(to)
     covered = min(amount, available(user))
     if covered:
-        move(user, target, covered, code=code, ref=ref, note=note)
+        partly = f"of ${usd(amount):g}, the rest is owed" if covered < amount else ""
+        words = ", ".join(filter(None, [note, partly]))
+        move(user, target, covered, code=code, ref=ref, note=words)
     if covered < amount:
         owed, _ = Account.objects.get_or_create(owner_id=owner_id, code=Account.Code.USER_DEBT)
         move(owed, target, amount - covered, code=f"{code}_debt", ref=ref, note=note)

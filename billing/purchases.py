@@ -9,7 +9,7 @@ import uuid
 from contextlib import suppress
 
 from django.db import transaction
-from django.db.models import Q, Sum
+from django.db.models import Exists, OuterRef, Q, Sum
 from django.db.models.functions import Now
 
 from billing import ledger, payments, reversals
@@ -154,11 +154,13 @@ def pay_in(purchase: Purchase) -> None:
 
 
 def of(owner_id: int, *, limit: int, after: str | None = None) -> list[Purchase] | None:
-    """A user's newest purchases, each with what went back of it (`reversed`); None where
-    `after` is none of them."""
+    """A user's newest purchases, each with what went back of it (`reversed`) and whether a dispute
+    about it is open or lost (`disputed`); None where `after` is none of them."""
     mine = Purchase.objects.filter(owner_id=owner_id)
+    disputes = Reversal.objects.filter(purchase=OuterRef("id"), kind=Reversal.Kind.DISPUTE)
     rows = mine.annotate(
-        reversed=Sum("reversals__amount", filter=Q(reversals__stage=Reversal.Stage.TAKEN))
+        reversed=Sum("reversals__amount", filter=Q(reversals__stage=Reversal.Stage.TAKEN)),
+        disputed=Exists(disputes.exclude(stage=Reversal.Stage.UNDONE)),
     ).order_by("-created_at", "-id")
     if after is not None:
         last = mine.filter(id=known_id(after)).first()

@@ -63,6 +63,11 @@ def ledger(page: Page) -> list[tuple[str, str]]:
     ]
 
 
+def bought(page: Page) -> list[str]:
+    """The purchases' states, newest first."""
+    return page.get_by_role("table").first.locator("[data-label=State]").all_inner_texts()
+
+
 def bank(stripe: StripeAccount, act: str, name: str, **form: str) -> dict[str, str]:
     """A lever of the stand-in, pulled by HTTP as a bank would."""
     url = f"{stripe.pay_base}/_test/{act}/{name}"
@@ -119,7 +124,7 @@ def test_from_the_first_purchase_to_a_dispute(
     buy(page, "20", first=False)
     assert stats(page)["Available"] == "$35.00"
     assert ledger(page)[0] == ("Credit bought", "+$20.00")
-    picture("bought again")
+    picture("bought-again")
     second, first = stripe.all("checkout.session")[: len(stripe.all("checkout.session")) - before]
 
     # The operator refunds $4 of the first: all of the bonus goes, and then those four.
@@ -128,7 +133,8 @@ def test_from_the_first_purchase_to_a_dispute(
     assert ledger(page)[:2] == [("Refund", "-$4.00"), ("Bonus taken back", "-$5.00")]
     refunded = page.get_by_role("row").filter(has_text="$4.00").first
     expect(refunded.get_by_role("link", name="Receipt")).to_be_visible()
-    picture("refunded in part")
+    assert bought(page) == ["Paid", "Refunded in part"]
+    picture("refunded-in-part")
 
     # And the rest, of which there is no bonus any more.
     system.manage("refund", first["metadata"]["purchase"])
@@ -144,6 +150,8 @@ def test_from_the_first_purchase_to_a_dispute(
     soon(page, frozen.is_visible)
     assert stats(page)["Available"] == "$20.00"
     assert serious(page) == []
+    expect(page.get_by_text("can't be spent while")).to_be_visible()
+    assert bought(page) == ["Disputed", "Refunded"]
     picture("disputed")
 
     bank(stripe, "withdraw", dispute)
@@ -156,6 +164,7 @@ def test_from_the_first_purchase_to_a_dispute(
     bank(stripe, "close", dispute, won="true")
     soon(page, lambda: stats(page)["Available"] == "$20.00" and not frozen.is_visible())
     assert ledger(page)[0] == ("Disputed payment returned", "+$20.00")
+    assert bought(page) == ["Paid", "Refunded"]
     picture("reinstated")
     assert "The books are proved." in system.manage("reconcile")
 
@@ -180,6 +189,7 @@ def test_what_was_spent_becomes_a_debt(
     assert stats(page)["Available"] == "$0.00"
     expect(page.get_by_text("You owe $0.003")).to_be_visible()
     assert serious(page) == []
+    expect(page.get_by_text("of $5, the rest is owed")).to_be_visible()
     picture("owing")
     # It is repaid first.
     buy(page, "5", first=False)
