@@ -148,7 +148,8 @@ def hold_still(purchase: Purchase, dispute: Dispute) -> None:
         ledger.freeze(
             purchase.owner_id,
             cause=cause,
-            reason=f"Payment of ${usd(dispute.amount):g} was disputed ({dispute.reason}).",
+            reason=f"A payment of ${usd(dispute.amount):g} was disputed at its bank "
+            f"({dispute.reason}). Once that is won, or the operator says so, it is free again.",
         )
     if dispute.won and (known is None or known.lifted_at is None):
         ledger.unfreeze(purchase.owner_id, cause=cause)
