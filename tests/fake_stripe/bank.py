@@ -71,7 +71,8 @@ def next_of(dispute: Object) -> Iterator[str]:
 
 
 def line(cents: int, state: str, acts: str) -> str:
-    return f"<tr><td>${cents / 100:.2f}</td><td>{html.escape(state.replace('_', ' '))}</td><td>{acts}</td></tr>"
+    words = html.escape(state.replace("_", " "))
+    return f"<tr><td>${cents / 100:.2f}</td><td>{words}</td><td>{acts}</td></tr>"
 
 
 def button(label: str, act: str, name: str, **fields: object) -> str:
