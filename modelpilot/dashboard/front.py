@@ -12,7 +12,11 @@ from modelpilot.fleet.catalog import cards
 
 # What is asked there, of which model, and where what came of it lies; the models did make it.
 SHOWN = {
-    Kind.TEXT: ("smollm2-135m", "What is the capital of France?", "The capital of France is Paris."),
+    Kind.TEXT: (
+        "smollm2-135m",
+        "What is the capital of France?",
+        "The capital of France is Paris.",
+    ),
     Kind.IMAGE: ("emoji-64", PICTURES["emoji-64"][1][1], PICTURES["emoji-64"][1][0]),
     Kind.AUDIO: ("piper-joe", SOUNDS["piper-joe"][0][1], SOUNDS["piper-joe"][0][0]),
     Kind.VIDEO: ("emoji-64-video", FILMS["emoji-64-video"][0][1], FILMS["emoji-64-video"][0][0]),

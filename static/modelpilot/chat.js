@@ -10,7 +10,7 @@ import { toast } from "./toast.js";
 // Answers that were cut short by who asked are answers too.
 const CANCELLED = "cancelled";
 
-export class Chat {
+export default class Chat {
   constructor(about, form, standing) {
     Object.assign(this, { about, form, standing });
     this.messages = [];
@@ -23,6 +23,10 @@ export class Chat {
   body() {
     const { messages: text, ...values } = this.form.values();
     return this.request([...this.messages, { role: "user", content: text ?? "" }], values);
+  }
+
+  priced() {
+    return this.body();
   }
 
   request(messages, { system, response_format: format, ...values }) {
