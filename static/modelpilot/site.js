@@ -1,5 +1,6 @@
 // What every page does by itself: theme, copying, dialogs, menus, local times, toasts.
 
+import { copy } from "./clipboard.js";
 import { dismissing, toast } from "./toast.js";
 
 const on = (type, selector, act) =>
@@ -21,12 +22,7 @@ on("click", "[data-theme-toggle]", () => {
 on("click", "[data-copy]", async (button) => {
   const source = document.querySelector(button.dataset.copy);
   const text = source.value ?? source.textContent;
-  try {
-    await navigator.clipboard.writeText(text.trim());
-  } catch {
-    toast("The browser does not let us copy. Select the text and copy it.", "bad");
-    return;
-  }
+  if (!(await copy(text.trim()))) return;
   const label = button.querySelector("[data-label]") ?? button;
   const before = label.textContent;
   label.textContent = "Copied";

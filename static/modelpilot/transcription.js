@@ -1,6 +1,7 @@
 // A recording, from a file or the microphone, and what is said in it, as it is understood.
 
 import { call } from "./api.js";
+import { copy } from "./clipboard.js";
 import { button, element } from "./elements.js";
 import { seconds } from "./figures.js";
 import Media from "./media.js";
@@ -95,12 +96,9 @@ export default class Transcription extends Media {
   show(job) {
     const { text, segments = [], language, duration_s: duration } = job.result;
     const facts = [language, duration != null && seconds(duration * 1000)].filter(Boolean).join(" · ");
-    const copy = button("Copy", async () => {
-      await navigator.clipboard.writeText(text).catch(() => toast("The browser does not let us copy.", "bad"));
-    });
     this.stage.replaceChildren(
       segments.length > 1 ? element("ol", { class: "segments" }, ...segments.map((segment) => this.segment(segment))) : element("p", { class: "heard" }, text || "Nothing was understood."),
-      element("div", { class: "row between" }, element("p", { class: "muted small" }, facts), copy),
+      element("div", { class: "row between" }, element("p", { class: "muted small" }, facts), button("Copy", () => copy(text))),
     );
   }
 

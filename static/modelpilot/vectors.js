@@ -1,9 +1,9 @@
 // Texts as vectors, and what they are for: which of them are near in meaning.
 
 import { call } from "./api.js";
+import { copy } from "./clipboard.js";
 import { button, drawn, element } from "./elements.js";
 import Media from "./media.js";
-import { toast } from "./toast.js";
 
 // More make a picture that nobody can read.
 const MOST_DRAWN = 16;
@@ -44,17 +44,12 @@ export default class Vectors extends Media {
 
   compare(texts, vectors) {
     const near = vectors.map((one) => vectors.map((other) => cosine(one, other)));
-    const copy = button("Copy the vectors", () => this.copy(vectors));
+    const taken = button("Copy the vectors", () => copy(JSON.stringify(vectors.map((vector) => [...vector]))));
     this.stage.replaceChildren(
       ...(texts.length > 1 ? [ranking(texts, near[0])] : [element("p", {}, "Write a second line to see how near the two are.")]),
       ...(texts.length > 2 && texts.length <= MOST_DRAWN ? [heat(texts, near)] : []),
-      element("div", { class: "row between" }, element("p", { class: "muted small" }, `${vectors.length} × ${vectors[0].length} numbers`), copy),
+      element("div", { class: "row between" }, element("p", { class: "muted small" }, `${vectors.length} × ${vectors[0].length} numbers`), taken),
     );
-  }
-
-  async copy(vectors) {
-    const written = JSON.stringify(vectors.map((vector) => [...vector]));
-    await navigator.clipboard.writeText(written).catch(() => toast("The browser does not let us copy.", "bad"));
   }
 
   // Vectors are not kept for reading: the texts can be compared again.
