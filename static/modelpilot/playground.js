@@ -15,20 +15,20 @@ const trouble = document.getElementById("trouble");
 const runButton = document.getElementById("run");
 const stopButton = document.getElementById("stop");
 
-const form = new Form(document.getElementById("form"), () => quoteSoon());
-const standing = new Standing();
-// What a kind needs beside the others' is loaded for it alone.
+// What a kind needs beside the others' is loaded for it alone, before all else begins.
 const MAKERS = { text: "chat", embedding: "vectors", transcription: "transcription" };
 const { default: Maker } = await import(`./${MAKERS[about.kind] ?? "media"}.js`);
+
+let quoting;
+let quoted;
+let timer;
+const form = new Form(document.getElementById("form"), () => quoteSoon());
+const standing = new Standing();
 const maker = new Maker(about, form, standing);
 const gallery = new Gallery(about.latest, (job) => maker.open(job));
 maker.perform = perform;
 
 // The price
-
-let quoting;
-let quoted;
-let timer;
 
 function quoteSoon() {
   clearTimeout(timer);

@@ -34,9 +34,15 @@ on("click", "[data-close]", (button) => button.closest("dialog").close());
 // A click on the backdrop is a click on the dialog itself.
 on("click", "dialog.dialog", (dialog, event) => event.target === dialog && dialog.close());
 // A form that asks first: <form data-confirm="Revoke this key?">
-document.addEventListener("submit", (event) => {
-  const question = event.target.dataset.confirm;
-  if (question && !confirm(question)) event.preventDefault();
+const agreed = new Set();
+document.addEventListener("submit", async (event) => {
+  const { target: form, submitter } = event;
+  if (!form.dataset.confirm || agreed.delete(form)) return;
+  event.preventDefault();
+  const { ask } = await import("./ask.js");
+  if (!(await ask(form.dataset.confirm, submitter))) return;
+  agreed.add(form);
+  form.requestSubmit(submitter);
 });
 
 const closeMenus = (except) =>
