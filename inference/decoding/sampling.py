@@ -11,6 +11,7 @@ import torch
 
 # Nearly always enough tokens to hold `top_p` of the probability; else all are sorted.
 LIKELIEST = 128
+LEAST = 1e-9
 # What OpenAI says of a token that can't come.
 IMPOSSIBLE = -9999.0
 
@@ -123,7 +124,8 @@ def _draw(logits: torch.Tensor, rows: Sequence[Sampling]) -> list[int]:
 
 def _nucleus(logits: torch.Tensor, top_p: list[float], draws: list[float]) -> list[int]:
     """Draw among the likeliest tokens that together have `top_p` of the probability."""
-    limits = logits.new_tensor(top_p)[:, None]
+    # The likeliest one is always among them.
+    limits = logits.new_tensor(top_p)[:, None].clamp(min=LEAST)
     most = min(LIKELIEST, logits.shape[-1])
     values, tokens = logits.topk(most, dim=-1)
     probabilities = (values - logits.logsumexp(dim=-1, keepdim=True)).exp()

@@ -159,6 +159,11 @@ def test_a_bias_bans_a_token(smollm: Any) -> None:
     assert refusal.value.param == "logit_bias"
 
 
+def test_top_p_of_nothing_leaves_the_likeliest(smollm: Any) -> None:
+    result = smollm.generate(ask(temperature=2.0, top_p=0.0, seed=1), silent)
+    assert texts(result) == ["The capital of France is Paris."]
+
+
 def test_penalties_end_repetition(smollm: Any) -> None:
     def most_said(**fields: Any) -> int:
         request = ChatRequest(prompt="fox " * 20, max_tokens=16, temperature=0.0, **fields)
