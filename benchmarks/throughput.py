@@ -38,6 +38,9 @@ CARDS = Path(__file__).with_name("text.toml")
 MODELS = ("smollm2-135m", "smollm2-bfloat16")
 TOKENS = 64
 START_S = 240.0
+# transformers takes 60 % of the memory for its cache, and each of its steps costs as much as that
+# is large: this is room for 32 answers.
+CACHE = ["--cb-num-blocks", "192", "--cb-block-size", "32", "--cb-max-batch-tokens", "256"]
 THEMES = (
     "a lighthouse keeper, a lost key, a winter market, two rivers, an old train, the last orchard, "
     "a borrowed violin, a map of clouds, the night baker, a paper boat, a stubborn goat, a blue "
@@ -227,7 +230,7 @@ def sides(arguments: argparse.Namespace, system: Stack) -> Iterator[list[Side]]:
                 server(
                     [str(arguments.transformers), "serve", weights, "--continuous-batching",
                      "--host", "127.0.0.1", "--port", str(port), "--device", "cpu",
-                     "--dtype", "bfloat16", *arguments.transformers_options],
+                     "--dtype", "bfloat16", *CACHE, *arguments.transformers_options],
                     port,
                 )
             )  # fmt: skip
