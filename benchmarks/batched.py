@@ -19,8 +19,8 @@ from typing import Any
 
 import psutil
 
+from benchmarks.sides import question
 from benchmarks.stack import table
-from benchmarks.throughput import question
 from inference import catalog, engines, weights
 from inference.catalog import Card
 from inference.types import ChatRequest, Device, Engine
