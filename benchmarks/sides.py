@@ -101,6 +101,9 @@ async def crowd(
     return [reply for replies in answers for reply in replies], time.perf_counter() - begun
 
 
+# Each side has a session of its own, as a pod has: Linux shares the CPU between sessions.
+
+
 @contextmanager
 def bare(model: str) -> Iterator[Side]:
     """Our engine alone in a process of its own."""
@@ -110,6 +113,7 @@ def bare(model: str) -> Iterator[Side]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
     assert process.stdin is not None
     stdin = process.stdin
@@ -152,6 +156,7 @@ def server(command: list[str], port: int, **environment: str) -> Iterator[int]:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
+                start_new_session=True,
             )
         try:
             wait_for(process, port, log)
