@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 # Keys that a program looks at together, by the size of a head.
 KEYS = {16: 64, 32: 64, 64: 64, 128: 64, 256: 32}
-# How many programs keep a GPU busy, and into how many shares a sequence is cut at most.
+# How many programs keep a GPU busy; with fewer a sequence is cut into so many shares. No number
+# between, since each is compiled by itself.
 PROGRAMS = 1024
 SHARES = 16
 # The smallest matrix of the tensor cores.
@@ -32,7 +33,7 @@ def attend(
     """Attention of query [heads, tokens, width] over the cache; [tokens, heads, width]."""
     heads, tokens, width = query.shape
     kv_heads = held.shape[1] // 2
-    shares = min(SHARES, triton.next_power_of_2(max(1, PROGRAMS // (tokens * kv_heads))))
+    shares = 1 if tokens * kv_heads >= PROGRAMS else SHARES
     block = max(LEAST, triton.next_power_of_2(width))
     parts = query.new_empty((tokens, heads, shares, width), dtype=torch.float32)
     masses = query.new_empty((tokens, heads, shares), dtype=torch.float32)
@@ -112,6 +113,7 @@ def _sum(  # type: ignore[no-untyped-def]
     weights = tl.exp(mass - tl.max(mass, 0))
     weights = weights / tl.sum(weights, 0)
     at = parts + (out * SHARES + shares)[:, None] * WIDTH + wide[None, :]
-    part = tl.load(at, mask=(wide < WIDTH)[None, :], other=0.0)
+    there = (mass > -float("inf"))[:, None] & (wide < WIDTH)[None, :]
+    part = tl.load(at, mask=there, other=0.0)
     total = tl.sum(part * weights[:, None], 0)
     tl.store(found + out * WIDTH + wide, total.to(found.dtype.element_ty), mask=wide < WIDTH)
