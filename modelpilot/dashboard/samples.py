@@ -7,6 +7,7 @@ from django.conf import settings
 
 from inference.catalog import Card
 from inference.types import Kind
+from modelpilot.fleet import deployments
 from modelpilot.fleet.catalog import cards
 
 API = f"{settings.SITE_URL}/api/v1"
@@ -22,9 +23,18 @@ ASKED: dict[str, tuple[str, str]] = {
 
 
 def sample(key: str = KEY) -> str:
-    """A first request by curl, of the first model of text that the catalog has."""
-    model = next((card.id for card in cards().cards.values() if card.kind == "text"), "MODEL")
-    return curl(Kind.TEXT, model, key=key)
+    """A first request by curl."""
+    return curl(Kind.TEXT, usual_models()[Kind.TEXT], key=key)
+
+
+def usual_models() -> dict[str, str]:
+    """Of each kind the first that is served here, else the first of the catalog."""
+    served = {each.model for each in deployments.all_serving() if each.running}
+    found: dict[str, str] = {}
+    for kind in Kind:
+        mine = [card.id for card in cards().cards.values() if card.kind is kind]
+        found[kind] = next((each for each in mine if each in served), mine[0] if mine else "MODEL")
+    return found
 
 
 def curl_of(card: Card) -> str:
