@@ -58,11 +58,15 @@ document.addEventListener("keydown", (event) => {
 // On a phone not all tabs fit.
 document.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 
-const format = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+// In the reader's own time, which says UTC when it is pointed at; the year only where it is another.
+const parts = { month: "short", day: "numeric", hour: "numeric", minute: "2-digit" };
+const [near, far] = [parts, { year: "numeric", ...parts }].map((options) => new Intl.DateTimeFormat(undefined, options));
+const year = new Date().getFullYear();
 function localTimes(root) {
   for (const time of root.querySelectorAll("time[datetime]:not([title])")) {
     time.title = time.textContent;
-    time.textContent = format.format(new Date(time.dateTime));
+    const moment = new Date(time.dateTime);
+    time.textContent = (moment.getFullYear() === year ? near : far).format(moment);
   }
 }
 localTimes(document);
