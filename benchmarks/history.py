@@ -206,7 +206,7 @@ def load(url: str, accounts: int, jobs: int, transfers: int, *, mine: float, day
             "tokens_in, tokens_out, seconds) "
             "SELECT owner_id, (finished_at AT TIME ZONE 'UTC')::date, NULL, model, count(*), "
             "count(*), 0, sum(cost), 3 * count(*), 5 * count(*), 0 FROM jobs_job "
-            "WHERE state = 'succeeded' GROUP BY 1, 2, 4"
+            "WHERE state = 'succeeded' GROUP BY 1, 2, 4 ORDER BY 2"
         )
         connection.execute(
             "UPDATE billing_account account SET debits_posted = COALESCE(out.amount, 0), "

@@ -18,6 +18,7 @@ from tests.api.caller import Caller
 from tests.browser.axe import overflows, serious
 from tests.browser.conftest import DESKTOP, PATIENCE_MS, PHONE, SignUp, watched
 from tests.browser.test_buying import buy
+from tests.browser.test_playground import SOON_MS
 from tests.browser.wire import weighed
 from tests.fake_stripe.account import StripeAccount
 from tests.system import System
@@ -70,8 +71,10 @@ def cookies(
     buy(page, "10", first=True)
     caller = Caller(system.base_url, system.account("vera@example.com", staff=True))
     for path, body in MADE.items():
-        made = caller.post(path, body, headers={"Prefer": "wait=60"})
-        assert made.status_code == 200, made.text
+        made = caller.post(path, body, headers={"Prefer": "respond-async"})
+        assert made.status_code == 202, made.text
+        job = caller.ended(caller.newest_job()["id"], within_s=SOON_MS / 1000)
+        assert job["state"] == "succeeded", job
     hook = {"url": "http://127.0.0.1:9/hook"}
     hooked = caller.post("webhooks", hook)
     assert hooked.status_code == 201, hooked.text

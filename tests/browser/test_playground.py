@@ -99,11 +99,14 @@ def test_a_chat_streams_remembers_and_costs_what_was_quoted(polly: Page) -> None
     before = dollars(polly.locator(".balance b"))
     message = polly.get_by_label("Message", exact=True)
 
+    # The likeliest words, which are the same each time.
+    polly.get_by_label("Temperature").fill("0")
+    polly.get_by_label("Longest answer").fill("40")
     message.fill("What is the capital of France?")
     message.press("Control+Enter")
     has_settled(polly)
     expect(polly.locator(".turn.assistant")).to_contain_text("Paris")
-    assert polly.evaluate("window.lengths.size") > 2, "it came at once"
+    assert polly.evaluate("window.lengths.size") > 1, "it came at once"
     after = dollars(polly.locator(".balance b"))
     assert before - after == pytest.approx(price) == newest_job(polly)["cost"]
     assert after == api(polly, "balance")["available"]

@@ -26,6 +26,8 @@ def test_from_signing_up_to_a_revoked_key(
     assert stats(page)["Available"] == "$15.00"
 
     page.goto(f"{PLAYGROUND}smollm2-135m/")
+    page.get_by_label("Temperature").fill("0")
+    page.get_by_label("Longest answer").fill("40")
     page.get_by_label("Message", exact=True).fill(QUESTION)
     page.keyboard.press("Control+Enter")
     has_settled(page)
