@@ -44,8 +44,8 @@ ELSEWHERE = {
     "socialaccount_login_cancelled",
 }
 LARGEST = 100_000
-# With an empty cache; it comes with unfold's scripts for charts and with Django's.
-LARGEST_OF_ADMIN = 300_000
+# With an empty cache; it comes with unfold's scripts for charts and its typeface of signs.
+LARGEST_OF_ADMIN = 600_000
 MADE = {
     "chat/completions": {
         "model": "echo",
