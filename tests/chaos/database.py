@@ -31,10 +31,15 @@ SELECT job.id::text, person.email, job.idempotency_key AS key, job.model, job.st
        (SELECT count(*) FROM jobs_output output WHERE output.job_id = job.id) AS outputs
 FROM jobs_job job JOIN accounts_user person ON person.id = job.owner_id
 """
+PODS = """
+SELECT pod.id::text, deployment.model FROM fleet_pod pod
+JOIN fleet_deployment deployment ON deployment.id = pod.deployment_id WHERE pod.phase = 'ready'
+"""
 # The pods' lease, see modelpilot/settings.py.
 LEASE_S = 30.0
 SAMPLE_S = 5.0
 LOOK_S = 0.5
+PATIENCE_S = 30.0
 
 
 @contextmanager
@@ -57,6 +62,8 @@ class Lost:
 
     job: str
     attempt: int
+    # By its pod's death or standstill; False: by its node's death, which lets it end in peace.
+    suddenly: bool
     ran_s: float
     at: float
     back_s: float | None = None
@@ -69,7 +76,11 @@ class Watcher:
     data: Path
     samples: int = 0
     problems: list[str] = field(default_factory=list)
-    lost: list[Lost] = field(default_factory=list)
+    lost: dict[tuple[str, int], Lost] = field(default_factory=dict)
+    # How many jobs were queued or ran, at each look.
+    live: list[int] = field(default_factory=list)
+    # From when to when a node stood still, and could start no pod.
+    node_frozen: list[tuple[float, float]] = field(default_factory=list)
     ended: threading.Event = field(default_factory=threading.Event)
 
     def watch(self) -> None:
@@ -77,19 +88,19 @@ class Watcher:
         sampled = 0.0
         while not self.ended.wait(LOOK_S):
             with suppress(psycopg.Error):
+                self.live.append(rows(self.data, LIVE)[0]["live"])
                 self.look_for_the_lost()
                 if time.monotonic() - sampled > SAMPLE_S:
                     sampled = time.monotonic()
                     self.sample()
 
     def sample(self) -> None:
-        with connected(self.data) as connection:
-            found = connection.execute(PROOF).fetchall()
+        found = rows(self.data, PROOF)
         self.samples += 1
         self.problems += [str(next(iter(row.values()))) for row in found]
 
     def look_for_the_lost(self) -> None:
-        waiting = [lost for lost in self.lost if lost.back_s is None]
+        waiting = [lost for lost in list(self.lost.values()) if lost.back_s is None]
         if not waiting:
             return
         query = "SELECT id::text, attempt, state FROM jobs_job WHERE id = ANY(%s::uuid[])"
@@ -98,17 +109,35 @@ class Watcher:
             row = found[lost.job]
             over = row["state"] not in ("queued", "running")
             if over or (row["attempt"] > lost.attempt and row["state"] == "running"):
-                lost.back_s = time.monotonic() - lost.at
+                lost.back_s = max(0.0, time.monotonic() - lost.at - self.frozen_since(lost.at))
 
-    def takes(self, pods: list[str] | None) -> int:
-        """Note whose work is about to be lost: that of these pods, or of all; how many jobs."""
-        with suppress(psycopg.Error):
-            running = rows(self.data, RUNNING)
-            taken = [
-                Lost(row["id"], row["attempt"], row["ran_s"], time.monotonic())
-                for row in running
-                if pods is None or row["pod"] in pods
-            ]
-            self.lost += taken
-            return len(taken)
-        return 0
+    def frozen_since(self, moment: float) -> float:
+        """Of the time since then, how much a node stood still."""
+        now = time.monotonic()
+        return sum(max(0.0, min(end, now) - max(start, moment)) for start, end in self.node_frozen)
+
+    @contextmanager
+    def taking(self, pods: list[str] | None) -> Iterator[None]:
+        """Note whose work is lost by what is done inside: that of these pods, or of all."""
+        at = time.monotonic()
+        before = self.running(pods)
+        yield
+        # Again: a pod may have claimed more in between.
+        for row in (*before, *self.running(pods)):
+            self.lost.setdefault(
+                (row["id"], row["attempt"]),
+                Lost(row["id"], row["attempt"], pods is not None, row["ran_s"], at),
+            )
+
+    def running(self, pods: list[str] | None) -> list[dict[str, Any]]:
+        """Raises psycopg.Error where PostgreSQL stays away."""
+        until = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                found = rows(self.data, RUNNING)
+            except psycopg.Error:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.1)
+            else:
+                return [row for row in found if pods is None or row["pod"] in pods]
