@@ -146,7 +146,7 @@ class Pod:
             free = 0 if self.draining else self.engine.slots - len(self.runs)
             if free <= 0:
                 return
-            for claim in lease.claim(self.card.id, self.id, free):
+            for claim in lease.claim(self.card.id, self.id, free, self.engine.slots):
                 run = Run(claim, self.publisher)
                 self.runs[claim.id] = run
                 self.slots.submit(self.work, run)

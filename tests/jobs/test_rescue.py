@@ -58,6 +58,61 @@ def test_after_three_attempts_it_fails_for_nothing(alice: User) -> None:
     assert_books_prove()
 
 
+def killed(jobs: int, slots: int) -> list[Job]:
+    """What a pod with so many slots had when it died, and that waits again now."""
+    pod = pod_id()
+    claims = lease.claim("echo", pod, jobs, slots)
+    release_pod(pod)
+    return list(Job.objects.filter(id__in=[claim.id for claim in claims]))
+
+
+def test_what_may_have_killed_pods_runs_in_ever_smaller_company(alice: User) -> None:
+    for _ in range(16):
+        submitted(alice)
+    assert {job.attempt for job in killed(16, slots=16)} == {1}
+
+    # Four of them at a time, however often the pod asks, beside what is new.
+    new = submitted(alice)
+    pod = pod_id()
+    first = lease.claim("echo", pod, 16, 16)
+    assert sorted(claim.attempt for claim in first) == [1, 2, 2, 2, 2]
+    assert new.id in {claim.id for claim in first}
+    assert lease.claim("echo", pod, 11, 16) == []
+    done = next(claim for claim in first if claim.attempt == 2)
+    assert lease.finish(done, Job.State.SUCCEEDED, charge=0)
+    assert [claim.attempt for claim in lease.claim("echo", pod, 12, 16)] == [2]
+
+    # Who dies again runs alone of its kind.
+    release_pod(pod)
+    pod = pod_id()
+    assert sorted(claim.attempt for claim in lease.claim("echo", pod, 16, 16)) == [2] * 4 + [3]
+    assert_books_prove()
+
+
+def test_a_killer_is_found_in_three_attempts_and_the_others_finish(alice: User) -> None:
+    for _ in range(33):
+        submitted(alice)
+    [killer, *others] = Job.objects.order_by("id")
+    while Job.objects.exclude(state__in=["succeeded", "failed"]).exists():
+        pod = pod_id()
+        claims = lease.claim("echo", pod, 32, 32)
+        if killer.id in {claim.id for claim in claims}:
+            release_pod(pod)
+        else:
+            for claim in claims:
+                assert lease.finish(claim, Job.State.SUCCEEDED, charge=1)
+
+    killer.refresh_from_db()
+    assert (killer.state, killer.attempt, killer.cost) == ("failed", 3, 0)
+    states = Job.objects.exclude(id=killer.id).values_list("state", flat=True)
+    assert list(states) == ["succeeded"] * len(others)
+    # 31 lost a pod at its first death; at the second and third, those beside which it was tried
+    # again, and what was new.
+    attempts = Job.objects.exclude(id=killer.id).values_list("attempt", flat=True)
+    assert sum(attempts) - len(others) <= 31 + 5 + 5
+    assert_books_prove()
+
+
 def test_a_stream_is_never_started_again(alice: User) -> None:
     job = submitted(alice, stream=True)
     claimed_and_abandoned(job)
