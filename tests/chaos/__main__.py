@@ -36,7 +36,7 @@ from tests.system import CATALOG, System, product
 CARDS = Path(__file__).with_name("catalog.toml")
 # What comes after the storm is part of its minutes: the rest of the work, the stop, the report.
 CALM_S = 50.0
-LONGEST_PAUSE_S = 6.0
+SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 6.0
 DRAIN_S = 180.0
 QUEUED_WITHOUT_VALKEY = 50
 
@@ -125,7 +125,7 @@ def torment(faults: Faults, dice: random.Random, began: float, until_s: float) -
             print(f"{now:6.1f} s  {fault}", flush=True)
             faults.do(fault)
             left = until_s - (time.monotonic() - began)
-            pause = min(LONGEST_PAUSE_S, max(0.0, left) / (len(cards) - number))
+            pause = max(SHORTEST_PAUSE_S, min(LONGEST_PAUSE_S, left / (len(cards) - number)))
             time.sleep(dice.uniform(0.5, 1.5) * pause)
         decks += 1
 

@@ -145,7 +145,7 @@ class Client:
             asked.answers.append(type(error).__name__)
 
     def later(self, asked: Asked) -> None:
-        body = self.says(asked, self.random.choice([20, 100, 160]))
+        body = self.says(asked, self.random.choice([20, 60, 120]))
         self.send(asked, "chat/completions", body, **LATER)
 
     def cancelled(self, asked: Asked) -> None:

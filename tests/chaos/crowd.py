@@ -4,6 +4,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from tests.api.caller import Caller
@@ -103,7 +104,10 @@ def warm_up(bob: Caller) -> None:
     for model, change in (("echo", {"pinned": True}), ("echo-slow", {"replicas": 2})):
         answer = bob.send("PATCH", f"deployments/{deployed[model]}", json=change)
         assert answer.status_code == 200, answer.text
-    said = [bob.chat("good morning", model, max_tokens=2) for model in TALKATIVE]
+    with ThreadPoolExecutor(len(TALKATIVE)) as threads:
+        said = list(
+            threads.map(lambda model: bob.chat("good morning", model, max_tokens=2), TALKATIVE)
+        )
     assert {answer.status_code for answer in said} == {200}, [answer.text for answer in said]
 
 

@@ -58,7 +58,8 @@ def rows(data: Path, query: str, *parameters: object) -> list[dict[str, Any]]:
 
 @dataclass
 class Lost:
-    """A job whose pod was taken from it at `at`; `back_s` later it ran again, or had ended."""
+    """A job whose pod was taken from it at `at`; `free_s` later it waited again, `back_s` later it
+    ran again, or it had ended."""
 
     job: str
     attempt: int
@@ -66,6 +67,7 @@ class Lost:
     suddenly: bool
     ran_s: float
     at: float
+    free_s: float | None = None
     back_s: float | None = None
 
 
@@ -107,14 +109,20 @@ class Watcher:
         found = {row["id"]: row for row in rows(self.data, query, [each.job for each in waiting])}
         for lost in waiting:
             row = found[lost.job]
+            elsewhere = row["attempt"] > lost.attempt and row["state"] == "running"
             over = row["state"] not in ("queued", "running")
-            if over or (row["attempt"] > lost.attempt and row["state"] == "running"):
-                lost.back_s = max(0.0, time.monotonic() - lost.at - self.frozen_since(lost.at))
+            if lost.free_s is None and (elsewhere or over or row["state"] == "queued"):
+                lost.free_s = self.since(lost.at)
+            if elsewhere or over:
+                lost.back_s = self.since(lost.at)
 
-    def frozen_since(self, moment: float) -> float:
-        """Of the time since then, how much a node stood still."""
+    def since(self, moment: float) -> float:
+        """The seconds since then in which no node stood still."""
         now = time.monotonic()
-        return sum(max(0.0, min(end, now) - max(start, moment)) for start, end in self.node_frozen)
+        frozen = [
+            max(0.0, min(end, now) - max(start, moment)) for start, end in list(self.node_frozen)
+        ]
+        return max(0.0, now - moment - sum(frozen))
 
     @contextmanager
     def taking(self, pods: list[str] | None) -> Iterator[None]:

@@ -157,9 +157,12 @@ class Faults:
         return False
 
     def flush(self) -> bool:
-        with suppress(redis.RedisError):
-            redis.Redis.from_url(embedded.redis_url(self.system.data)).flushall()
-            return True
+        until = time.monotonic() + PATIENCE_S
+        while time.monotonic() < until:
+            with suppress(redis.RedisError), valkey(self.system) as client:
+                client.flushall()
+                return True
+            time.sleep(0.1)
         return False
 
     def valkey_away(self) -> bool:
@@ -210,6 +213,10 @@ def awake(system: System) -> list[psutil.Process]:
             if pod.status() != psutil.STATUS_STOPPED:
                 found.append(pod)
     return found
+
+
+def valkey(system: System) -> redis.Redis:
+    return redis.Redis.from_url(embedded.redis_url(system.data))
 
 
 @contextmanager
