@@ -14,8 +14,10 @@ import logging
 import os
 import random
 import secrets
+import shutil
 import statistics
 import sys
+import tempfile
 import threading
 import time
 from contextlib import suppress
@@ -56,6 +58,8 @@ def main() -> int:
                 system.stop()
             except AssertionError as error:
                 report.broken.append(f"Something stays behind, or was said at the end: {error}")
+            if report.broken:
+                print(f"The system's log: {keep_log(system, arguments.seed)}", flush=True)
         finally:
             system.kill()
             if own_disk:
@@ -64,6 +68,13 @@ def main() -> int:
     if arguments.report:
         arguments.report.write_text(json.dumps(report.as_json(), indent=2, default=str))
     return 1 if report.broken else 0
+
+
+def keep_log(system: System, seed: int) -> Path:
+    """Save what the system has said from the end of its folder."""
+    kept = Path(tempfile.gettempdir()) / f"chaos-{seed}.log"
+    shutil.copyfile(system.log, kept)
+    return kept
 
 
 def parsed() -> argparse.Namespace:
@@ -156,6 +167,7 @@ def settle(
     }
     promises.judge(report, crowd.asked, jobs)
     promises.judge_executions(report, jobs, list(watcher.lost.values()))
+    promises.judge_poison(report, jobs, list(watcher.lost.values()))
     promises.judge_bells(report, jobs)
     watcher.sample()
     judge_money(report, crowd, jobs)

@@ -17,8 +17,9 @@ from modelpilot.jobs import sql as jobs
 
 PROOF = f"{billing.BOOKS} UNION ALL {jobs.BOOKS}"
 RUNNING = """
-SELECT id::text, attempt, pod::text, extract(epoch FROM now() - started_at)::float8 AS ran_s
-FROM jobs_job WHERE state = 'running' AND model <> 'poison'
+SELECT id::text, model, attempt, pod::text,
+       extract(epoch FROM now() - started_at)::float8 AS ran_s
+FROM jobs_job WHERE state = 'running'
 """
 LIVE = "SELECT count(*) AS live FROM jobs_job WHERE state IN ('queued', 'running')"
 JOBS = """
@@ -62,6 +63,7 @@ class Lost:
     ran again, or it had ended."""
 
     job: str
+    model: str
     attempt: int
     # By its pod's death or standstill; False: by its node's death, which lets it end in peace.
     suddenly: bool
@@ -134,7 +136,7 @@ class Watcher:
         for row in (*before, *self.running(pods)):
             self.lost.setdefault(
                 (row["id"], row["attempt"]),
-                Lost(row["id"], row["attempt"], pods is not None, row["ran_s"], at),
+                Lost(row["id"], row["model"], row["attempt"], pods is not None, row["ran_s"], at),
             )
 
     def running(self, pods: list[str] | None) -> list[dict[str, Any]]:

@@ -27,7 +27,7 @@ FROZEN_S = LEASE_S + 7
 # the pod, which is to come back as a zombie.
 NODE_FROZEN_S = (LEASE_S - 6, FROZEN_S + 3)
 # How long to wait for a pod that is to be killed.
-PATIENCE_S = 15.0
+PATIENCE_S = 25.0
 FULL_S = 6.0
 DISK_MB = 16
 

@@ -84,14 +84,6 @@ def judge(report: Report, asked: list[Asked], jobs: list[dict[str, Any]]) -> Non
         "A system in trouble says when to come again",
         [each for one in asked for each in one.improper],
     )
-    report.hold(
-        "A pod that others poison costs them nothing",
-        [job["key"] for job in jobs if of(job, "beside_poison") and job["state"] != "succeeded"],
-    )
-    report.hold(
-        "Poison fails",
-        [job["key"] for job in jobs if of(job, "poison") and job["state"] != "failed"],
-    )
 
 
 def wrong(asked: list[Asked], by_key: dict[tuple[str, str], list[dict[str, Any]]]) -> list[str]:
@@ -115,8 +107,24 @@ def of(job: dict[str, Any], kind: str) -> bool:
     return str(job["key"]).startswith(f"{kind}-")
 
 
-def judge_executions(report: Report, jobs: list[dict[str, Any]], taken: list[Lost]) -> None:
+def judge_poison(report: Report, jobs: list[dict[str, Any]], lost: list[Lost]) -> None:
+    """A job that kills its pod fails, and those beside it don't."""
+    beside = [job for job in jobs if of(job, "beside_poison")]
+    # Who lost a pod to a fault as well may have no attempt left.
+    hit = {each.job for each in lost}
+    report.hold(
+        "Poison fails", [j["id"] for j in jobs if of(j, "poison") and j["state"] != "failed"]
+    )
+    report.hold(
+        "A pod that others poison costs them nothing",
+        [job["id"] for job in beside if job["state"] != "succeeded" and job["id"] not in hit],
+    )
+
+
+def judge_executions(report: Report, jobs: list[dict[str, Any]], lost: list[Lost]) -> None:
     """How much was done again, and how soon."""
+    # What poison takes is not the faults' doing.
+    taken = [each for each in lost if each.model != "poison"]
     again = sum(max(0, job["attempt"] - 1) for job in jobs if job["model"] != "poison")
     sudden = [each for each in taken if each.suddenly]
     free = [each.free_s for each in sudden if each.free_s is not None]
