@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 PARTS = {
     "ceilings": 40, "text:qwen3-8b": 200, "text:gemma3:4b": 90, "text:deepseek-r1": 90,
     "picture:sdxl": 80, "picture:zimage": 90, "picture:wan-t2v": 100, "picture:flux-schnell": 120,
-    "rival:qwen3-8b": 120,
+    "rival:qwen3-8b": 120, "whole": 240,
 }  # fmt: skip
 
 
