@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.gpu import true_size
+from benchmarks.gpu import true_pictures
 from benchmarks.gpu.run import Run
 from inference import catalog
 from inference.drawing import diffusion, placement
@@ -26,7 +26,7 @@ def measure(run: Run, name: str) -> None:
     """The peak of memory in each place, beside the planner's, and seconds a step."""
     card = catalog.load([]).cards[name]
     begun = time.perf_counter()
-    pipe = tiny_pipelines.MAKERS[name]() if run.on_cpu else true_size.PICTURES[name]("cuda")
+    pipe = tiny_pipelines.MAKERS[name]() if run.on_cpu else true_pictures.PICTURES[name]("cuda")
     run.note("making it, s", time.perf_counter() - begun)
     assert card.footprint is not None
     where = Device(threads=2) if run.on_cpu else Device("cuda", 0, 8)

@@ -139,7 +139,8 @@ def told(run: Run, what: str, replies: list[Reply], seconds: float) -> None:
 def drawn(run: Run, system: Stack) -> None:
     for number in range(2):
         body: dict[str, object] = {
-            "model": EMOJI[run.on_cpu], "prompt": "a red apple on a white background", "seed": number,
+            "model": EMOJI[run.on_cpu], "prompt": "a red apple on a white background",
+            "seed": number,
         }  # fmt: skip
         begun = time.perf_counter()
         answer = json.loads(system.post("/api/v1/generate/image", body))

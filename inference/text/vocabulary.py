@@ -19,6 +19,8 @@ from inference.types import ChatRequest
 
 BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
 LITTLE_THOUGHT = {"none", "minimal"}
+# No database holds the first in a text; what a model says is the same wherever it is read.
+NUL, REPLACEMENT = "\0", "\N{REPLACEMENT CHARACTER}"
 
 
 class Vocabulary:
@@ -111,7 +113,7 @@ class Vocabulary:
     def text(self, token: int) -> str:
         """What one token says; half a character is a replacement character."""
         text: str = self._backend.decode([token], skip_special_tokens=False)
-        return text
+        return text.replace(NUL, REPLACEMENT)
 
     def bytes(self, token: int) -> list[int]:
         """The bytes of one token."""
@@ -135,7 +137,8 @@ class TextStream:
 
     def step(self, token: int) -> str:
         """The text that is certain with this token; empty within a character."""
-        return self._stream.step(self._backend, token) or ""
+        text: str = self._stream.step(self._backend, token) or ""
+        return text.replace(NUL, REPLACEMENT)
 
 
 def _plain(message: dict[str, Any]) -> dict[str, Any]:
