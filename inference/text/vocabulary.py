@@ -19,8 +19,6 @@ from inference.types import ChatRequest
 
 BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
 LITTLE_THOUGHT = {"none", "minimal"}
-# No database holds the first in a text; what a model says is the same wherever it is read.
-NUL, REPLACEMENT = "\0", "\N{REPLACEMENT CHARACTER}"
 
 
 class Vocabulary:
@@ -113,7 +111,7 @@ class Vocabulary:
     def text(self, token: int) -> str:
         """What one token says; half a character is a replacement character."""
         text: str = self._backend.decode([token], skip_special_tokens=False)
-        return text.replace(NUL, REPLACEMENT)
+        return text
 
     def bytes(self, token: int) -> list[int]:
         """The bytes of one token."""
@@ -137,8 +135,14 @@ class TextStream:
 
     def step(self, token: int) -> str:
         """The text that is certain with this token; empty within a character."""
-        text: str = self._stream.step(self._backend, token) or ""
-        return text.replace(NUL, REPLACEMENT)
+        try:
+            text = self._stream.step(self._backend, token)
+        except Exception:  # tokenizers has no class of its own for it
+            # Bytes that make no character change what those before them say, where a tokenizer
+            # writes unknown characters as bytes (Gemma). What was told stays, and we go on.
+            self._stream = DecodeStream(skip_special_tokens=True)
+            text = self._stream.step(self._backend, token)
+        return text or ""
 
 
 def _plain(message: dict[str, Any]) -> dict[str, Any]:

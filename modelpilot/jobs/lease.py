@@ -2,7 +2,6 @@
 
 import json
 import logging
-import re
 import time
 import uuid
 from collections.abc import Callable
@@ -21,9 +20,6 @@ from modelpilot.jobs import journal, sql
 from modelpilot.jobs.models import Job
 
 log = logging.getLogger(__name__)
-
-# NUL as JSON writes it, and not a backslash before a u.
-NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,11 +156,6 @@ def ended_as(claim: Claim, state: Job.State) -> bool:
     return Job.objects.filter(id=claim.id, attempt=claim.attempt, state=state).exists()
 
 
-def storable(value: dict[str, Any]) -> str:
-    """JSON that PostgreSQL takes: a model may say NUL, which no text of a database can hold."""
-    return NUL.sub(r"\1\\ufffd", json.dumps(value))
-
-
 def conclude_if(
     statement: str,
     job: uuid.UUID,
@@ -182,8 +173,8 @@ def conclude_if(
         "attempt": attempt,
         "state": state.value,
         "charge": charge,
-        "result": None if result is None else Jsonb(result, dumps=storable),
-        "error": None if error is None else Jsonb(error, dumps=storable),
+        "result": None if result is None else Jsonb(result),
+        "error": None if error is None else Jsonb(error),
         "outputs": Jsonb(outputs or []),
         "tokens_in": usage.get("prompt_tokens") or 0,
         "tokens_out": usage.get("completion_tokens") or 0,

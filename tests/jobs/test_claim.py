@@ -74,17 +74,6 @@ def test_finishing_settles_the_hold(alice: User) -> None:
     assert_books_prove()
 
 
-def test_what_a_model_says_is_stored_even_with_a_nul_in_it(alice: User) -> None:
-    submitted(alice)
-    (claim,) = lease.claim("echo", pod_id(), 1)
-    said = {"text": "a\0b \\u0000 \\\0 \\\\u0000"}
-
-    assert lease.finish(claim, Job.State.SUCCEEDED, charge=PRICE, result=said)
-
-    kept = {"text": "a\ufffdb \\u0000 \\\ufffd \\\\u0000"}
-    assert Job.objects.get().result == kept
-
-
 def test_failing_costs_nothing(alice: User) -> None:
     submitted(alice)
     (claim,) = lease.claim("echo", pod_id(), 1)
