@@ -23,6 +23,7 @@ from inference.decoding.packing import pack
 from inference.decoding.runner import Runner
 from inference.decoding.sampling import Sampling
 from inference.errors import ContextLengthExceeded, InferenceError, InvalidRequest
+from inference.text.bias import bias_of
 from inference.text.conversation import default_of, messages_of
 from inference.text.dialect import Splitter, Syntax, written
 from inference.text.vocabulary import Vocabulary
@@ -227,22 +228,10 @@ class TextTransformers:
             seed=None if request.seed is None else request.seed + index,
             presence_penalty=request.presence_penalty,
             frequency_penalty=request.frequency_penalty,
-            bias=self._bias(request),
+            bias=bias_of(request, self._width),
             logprobs=request.top_logprobs if request.logprobs else None,
             constraint=constraint,
         )
-
-    def _bias(self, request: ChatRequest) -> dict[int, float]:
-        bias = {}
-        for name, value in request.logit_bias.items():
-            if not name.isdecimal() or int(name) >= self._width:
-                raise InvalidRequest(
-                    f"logit_bias names the token {name!r}; this model's tokens are the numbers "
-                    f"0 to {self._width - 1}.",
-                    param="logit_bias",
-                )
-            bias[int(name)] = float(value)
-        return bias
 
     # Thoughts, tools and grammars
 

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM
 from inference import engines
 from inference.catalog import Card, Catalog
 from inference.errors import InvalidRequest
+from inference.text.vocabulary import Vocabulary
 from inference.types import ChatRequest, Delta, Device, Event
 from inference.weights import Weights
 
@@ -218,3 +219,11 @@ def test_letters_in_pieces_come_whole(started: Started) -> None:
     data = started("qwen3").generate(request, heard.append).data
     texts = [event.text for event in heard if isinstance(event, Delta)]
     assert "".join(texts) == data["choices"][0]["text"]
+
+
+def test_bytes_that_make_no_character_end_nothing(tiny_text: Callable[[str], Path]) -> None:
+    """Gemma's tokenizer takes back what it said of a byte, once others make nonsense of it."""
+    vocabulary = Vocabulary(tiny_text("gemma3"))
+    tokens = map(vocabulary.tokenizer.convert_tokens_to_ids, ["<0x0A>", "<0xF0>", "<0x90>", "_"])
+    stream = vocabulary.stream()
+    assert "".join(stream.step(token) for token in tokens) == "\n_"
