@@ -92,7 +92,7 @@ def storm(system: System, arguments: argparse.Namespace, report: promises.Report
     crowd = Crowd(system.start(), dice, lambda: watcher.live[-1] if watcher.live else 0)
     crowd.gather()
     patient = crowd.client("alice")
-    looking = threading.Thread(target=watcher.watch)
+    looking = threading.Thread(target=watcher.watch, daemon=True)
     looking.start()
     probe(patient)
     away: list[Asked] = []

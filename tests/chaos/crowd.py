@@ -69,7 +69,7 @@ class Crowd:
             time.sleep(0.1)
 
     def begin(self, client: Client, work: Callable[[Client], None]) -> None:
-        thread = threading.Thread(target=work, args=[client])
+        thread = threading.Thread(target=work, args=[client], daemon=True)
         thread.start()
         self.threads.append(thread)
 

@@ -167,7 +167,7 @@ class Faults:
 
     def valkey_away(self) -> bool:
         """Nobody restarts it for a while; jobs go on being taken."""
-        asking = threading.Thread(target=self.meanwhile)
+        asking = threading.Thread(target=self.meanwhile, daemon=True)
         with no_keeper(self.system, "valkey"):
             killed = self.kill_server("valkey")
             asking.start()
@@ -189,7 +189,7 @@ class Faults:
         return True
 
     def in_background(self, work: Callable[[], None]) -> None:
-        thread = threading.Thread(target=work)
+        thread = threading.Thread(target=work, daemon=True)
         thread.start()
         self.threads.append(thread)
 
