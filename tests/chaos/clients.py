@@ -19,7 +19,7 @@ from tests.api.test_events import Follower
 
 LATER = {"Prefer": "respond-async"}
 # No request may take longer, whatever happens to the system.
-PATIENCE_S = 150.0
+PATIENCE_S = 300.0
 PAUSE_S = 0.4
 FRANCE = "What is the capital of France?"
 TOKENS_OF_FOLLOWED = 2000

@@ -14,6 +14,7 @@ from psycopg.rows import dict_row
 from billing import sql as billing
 from modelpilot import embedded
 from modelpilot.jobs import sql as jobs
+from tests.leftovers import eventually
 
 PROOF = f"{billing.BOOKS} UNION ALL {jobs.BOOKS}"
 RUNNING = """
@@ -71,6 +72,20 @@ class Lost:
     at: float
     free_s: float | None = None
     back_s: float | None = None
+
+
+@contextmanager
+def watching(data: Path) -> Iterator["Watcher"]:
+    """A watcher that looks all the time; afterwards every job that lost its pod has run again."""
+    watcher = Watcher(data)
+    thread = threading.Thread(target=watcher.watch, daemon=True)
+    thread.start()
+    try:
+        yield watcher
+        eventually(lambda: all(lost.back_s is not None for lost in watcher.lost.values()), 90)
+    finally:
+        watcher.ended.set()
+        thread.join()
 
 
 @dataclass

@@ -12,7 +12,7 @@ from modelpilot.accounts.models import User
 from modelpilot.jobs import lease
 from modelpilot.jobs.cancel import cancel
 from modelpilot.jobs.models import Job
-from modelpilot.jobs.rescue import fail_waiting, release_pod, rescue
+from modelpilot.jobs.rescue import fail_waiting, release_pod, rescue, rescue_running
 from tests.cast import assert_books_prove, at_once, pod_id, submitted
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -160,6 +160,24 @@ def test_many_rescuers_do_it_once(alice: User) -> None:
     at_once(8, lambda _: rescue())
 
     assert Job.objects.filter(state="queued", attempt=1).count() == 30
+    assert_books_prove()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_rescuer_that_looked_a_moment_ago_changes_nothing(alice: User, stream: bool) -> None:
+    """The lease was renewed since; or the job has a new attempt, whose lease is over as well."""
+    submitted(alice)
+    (claim,) = lease.claim("echo", pod_id(), 1)
+    Job.objects.update(lease_until=Now(), stream=stream)
+    seen = Job.objects.get()
+
+    lease.renew({claim.id: claim.attempt})
+    rescue_running(seen)
+    assert Job.objects.get().state == "running"
+
+    Job.objects.update(lease_until=Now(), attempt=2)
+    rescue_running(seen)
+    assert (Job.objects.get().state, Job.objects.get().attempt) == ("running", 2)
     assert_books_prove()
 
 
