@@ -29,7 +29,7 @@ def rows() -> list[Row]:
     return [
         Row(
             1,
-            "200 jobs in flight; kill -9 of 10 pods, Valkey (3 times), the web (2), housekeeping (2), "
+            "200 jobs in flight; kill -9 of 10 pods, Valkey (3), the web (2), housekeeping (2), "
             "PostgreSQL (3) and the node; SIGSTOP (5); FLUSHALL (2); a full disk; for each seed",
             "0 lost, 0 charged twice, books proved, nothing held, no execution wasted that a fault "
             "did not take, under 180 s",
