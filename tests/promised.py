@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 API, BILLING, CHAOS, JOBS = "tests/api/", "tests/billing/", "tests/chaos/", "tests/jobs/"
+SECURITY = "tests/security/"
 SUBMITS = f"{JOBS}test_submit.py::"
 
 
@@ -10,7 +11,7 @@ SUBMITS = f"{JOBS}test_submit.py::"
 class Row:
     """`what` is done, and what has to come of it (`passes`).
 
-    Proved by `tests` (files or tests of pytest's, which `record_property("reached", …)`), by
+    Proved by `tests` (folders, files or tests of pytest's, which `record_property("reached", …)`), by
     `figures` of the storms' reports, by the mutants, or by the soak.
     """
 
@@ -125,6 +126,49 @@ def rows() -> list[Row]:
             "The client hangs up at token k",
             "generation stops within 1 s; charged is what was made",
             (f"{API}test_disconnect.py",),
+        ),
+        Row(
+            14,
+            "100 readers stop reading their streams",
+            "under 50 MB more memory, others unaffected",
+            ("tests/test_stalled_readers.py",),
+        ),
+        Row(
+            15,
+            "A key is revoked under load, 4 processes",
+            "0 accepted after revoke returns",
+            ("tests/accounts/test_keys.py",),
+        ),
+        Row(
+            16,
+            "schemathesis with all checks on the whole OpenAPI; NaN, NUL, 1e9, deep nesting, a "
+            "body of 1 GB",
+            "no 5xx, no disk growth",
+            (f"{SECURITY}test_bodies.py", f"{SECURITY}siege"),
+        ),
+        Row(
+            17,
+            "Two accounts, every route",
+            "100 % 404 or 403",
+            (f"{SECURITY}test_matrix.py", f"{SECURITY}test_csrf.py"),
+        ),
+        Row(
+            18,
+            "Addresses that lead inside, with a resolver that changes its mind",
+            "0 connections to what is not public",
+            (f"{JOBS}test_outbound.py",),
+        ),
+        Row(
+            19,
+            "X-Forwarded-For made up 1,000 times",
+            "still limited at 100",
+            (f"{API}test_rate_limit.py",),
+        ),
+        Row(
+            20,
+            "In production without a secret of one's own; weights as pickle, or with a wrong hash",
+            "it refuses to start or load",
+            ("tests/test_checks.py", "tests/inference/test_weights.py"),
         ),
         Row(
             21,

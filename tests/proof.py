@@ -79,7 +79,8 @@ def prove_by_tests(chosen: list[Row], folder: Path) -> None:
     directories: dict[str, set[str]] = defaultdict(set)
     for row in chosen:
         for test in row.tests:
-            directories[test.partition("::")[0].rpartition("/")[0]].add(test)
+            path = test.partition("::")[0]
+            directories[path.rpartition("/")[0] if path.endswith(".py") else path].add(test)
     cases = []
     for number, tests in enumerate(directories.values()):
         cases += cases_of(sorted(tests), folder / f"{number}.xml")
@@ -104,15 +105,17 @@ def case_of(element: ET.Element) -> Case:
         [
             str(each.get("value"))
             for each in element.iter("property")
-            if each.get("name") == "reached"
+            if each.get("name") == "reached" and each.get("value")
         ],
     )
 
 
 def note(row: Row, test: str, cases: Iterable[Case]) -> None:
-    file, _, name = test.partition("::")
+    path, _, name = test.partition("::")
     mine = [
-        case for case in cases if case.file == file and name in ("", case.name.partition("[")[0])
+        case
+        for case in cases
+        if case.file.startswith(path) and name in ("", case.name.partition("[")[0])
     ]
     said = [words for case in mine for words in case.reached]
     row.reached += said or [f"{len(mine)} tests passed"]
