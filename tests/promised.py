@@ -11,8 +11,8 @@ SUBMITS = f"{JOBS}test_submit.py::"
 class Row:
     """`what` is done, and what has to come of it (`passes`).
 
-    Proved by `tests` (folders, files or tests of pytest's, which `record_property("reached", …)`), by
-    `figures` of the storms' reports, by the mutants, or by the soak.
+    Proved by `tests` (folders, files or tests of pytest's, which `record_property("reached", …)`),
+    by `figures` of the storms' reports, by the mutants, or by the soak.
     """
 
     number: int
