@@ -32,7 +32,7 @@ SHAPE = {
     "required": ["kind", "age"],
     "additionalProperties": False,
 }
-TOOL = {"type": "function", "function": {"name": "note", "parameters": SHAPE}}
+TOOL: dict[str, Any] = {"type": "function", "function": {"name": "note", "parameters": SHAPE}}
 FORM = {"type": "json_schema", "json_schema": {"name": "pet", "schema": SHAPE}}
 
 Started = Callable[[str], Any]
