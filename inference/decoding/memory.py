@@ -62,7 +62,7 @@ def allocate(runner: Runner, card: Card, device: Device, context: int, budget: i
 
 
 def _graphs(runner: Runner, card: Card, device: Device, context: int) -> tuple[Fixed | None, int]:
-    """Steps of fixed size and the bytes of their graphs; none where there can't be any."""
+    """Steps of fixed size and the bytes of their graphs; None where there can't be any."""
     if device.kind != "cuda" or device.count > 1 or not card.options.get("graphs", True):
         return None, 0
     runner.cache.allocate(1)
@@ -70,7 +70,7 @@ def _graphs(runner: Runner, card: Card, device: Device, context: int) -> tuple[F
         fixed = Fixed(runner.model, runner.cache, card.slots, context)
         cost = fixed.cost()
     runner.cache.layers = {}
-    return (fixed, cost) if cost else (None, 0)
+    return (fixed, cost) if cost is not None else (None, 0)
 
 
 def _largest(count: int, answers: int) -> list[Part]:
