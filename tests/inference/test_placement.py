@@ -1,5 +1,7 @@
 """How a diffusion model is put into a GPU of a given size."""
 
+from typing import Final
+
 import pytest
 
 from inference import catalog
@@ -10,7 +12,9 @@ from inference.errors import InferenceError
 CARDS = catalog.load([]).cards
 
 HALF, NF4 = "half", "nf4"
-RESIDENT, OFFLOAD, GROUPS = "resident", "model offload", "group offload"
+RESIDENT: Final = "resident"
+OFFLOAD: Final = "model offload"
+GROUPS: Final = "group offload"
 
 # What is free of the GPU in GB, and the plan with and without bitsandbytes.
 TABLE = {
@@ -70,7 +74,7 @@ def test_a_cards_memory_is_what_one_of_its_plans_needs(name: str) -> None:
 
 
 # The most that tensors took on an H100, in GB.
-MEASURED = {
+MEASURED: dict[str, dict[placement.Residence, float]] = {
     "sdxl": {RESIDENT: 9.6, OFFLOAD: 5.6, GROUPS: 2.6},
     "wan-t2v": {RESIDENT: 24.2},
 }
