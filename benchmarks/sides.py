@@ -197,12 +197,15 @@ def sides(arguments: argparse.Namespace, system: Stack) -> Iterator[list[Side]]:
     """All that are there, ready to answer."""
     with ExitStack() as running:
         found = []
-        for model in MODELS:
+        for model in [arguments.only] if arguments.only else MODELS:
             through = over_http(system.port, system.key, model)
             found.append(
                 Side(f"through us, {model}", through, lambda: sum(system.cpu_s().values()))
             )
             found.append(running.enter_context(bare(model)))
+        if arguments.only:
+            yield found
+            return
         port = free_port()
         command = [sys.executable, "-m", "benchmarks.llamacpp_server", str(port)]
         process = running.enter_context(server(command, port, PYTHONPATH=str(ROOT)))

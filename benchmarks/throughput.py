@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks import stack
-from benchmarks.sides import CARDS, TOKENS, Side, sides
+from benchmarks.sides import CARDS, MODELS, TOKENS, Side, sides
 from benchmarks.stack import BenchmarkError, table
 
 
@@ -106,6 +106,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--clients", type=numbers, default=[1, 8, 32], help="at once (1,8,32)")
     parser.add_argument("--requests", type=int, default=64, help="a turn, of all clients together")
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--only", choices=MODELS, help="one of our engines, and nobody else")
     parser.add_argument("--transformers", type=Path, help="the program `transformers`")
     parser.add_argument("--transformers-options", type=shlex.split, default=[])
     parser.add_argument("--vllm", type=Path, help="the program `vllm`")
