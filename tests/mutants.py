@@ -210,8 +210,8 @@ MUTANTS = [
         "a failure costs its price",
         "tests/jobs/test_settlement.py::test_what_fails_costs_nothing",
         f"{FLEET}run.py",
-        "self.finish(Job.State.FAILED, charge=0, error=error)",
-        "self.finish(Job.State.FAILED, charge=self.claim.price, error=error)",
+        "self.finish(Job.State.FAILED, charge=0, error=",
+        "self.finish(Job.State.FAILED, charge=self.claim.price, error=",
     ),
     edited(
         "an engine that is closed under a job fails it",
