@@ -194,7 +194,7 @@ MUTANTS = [
     ),
     edited(
         "submits of a key don't wait for each other",
-        "tests/jobs/test_under_way.py::test_of_40_at_once_exactly_as_many_as_the_key_may",
+        "tests/jobs/test_under_way.py::test_a_submit_waits_for_those_before_it_and_counts_them",
         f"{JOBS}submit.py",
         "    ApiKey.objects.select_for_update(no_key=True).filter(id=key).first()",
         "    ApiKey.objects.filter(id=key).first()",
