@@ -59,7 +59,7 @@ test-gpu: $(INSTALLED) ## Run the engines on this machine's NVIDIA GPU
 	@exec $(BIN)/python -m pytest -c tests/gpu/pytest.ini --confcutdir=tests/gpu tests/gpu $(ARGS)
 
 test-money: $(INSTALLED) ## Run the tests of money with all histories and orders (minutes)
-	@exec $(BIN)/python -m pytest --full tests/billing $(ARGS)
+	@exec $(BIN)/python -m pytest --full tests/billing tests/jobs/test_budgets.py $(ARGS)
 
 lint: $(INSTALLED) ## Check style, types, layers and migrations
 	$(BIN)/ruff check .

@@ -74,7 +74,8 @@ def at_once(count: int, work: Callable[[int], T]) -> list[T | Exception]:
 
 
 def assert_books_prove() -> None:
-    assert housekeeping.problems() == []
+    problems = housekeeping.problems()
+    assert not problems, problems
 
 
 def pod_id() -> uuid.UUID:

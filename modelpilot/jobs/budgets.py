@@ -66,7 +66,8 @@ def put(owner: int, period: Period, cap: Cap | None, *, key: int | None = None) 
     """Set what the owner, or one key of theirs, may spend a `period`; None ends the budget.
 
     Holds for the next request. A new one begins with what was spent in the period so far and is
-    held now. The caller has made sure that the key is the owner's.
+    held now; what these jobs then need less does not come back to it, as who ends one at this
+    moment can't see it yet. The caller has made sure that the key is the owner's.
     """
     with transaction.atomic():
         # Every hold, and every job's end, of this owner waits for us or is counted below.

@@ -118,7 +118,8 @@ def forget(user: User, until: float) -> bool:
     if payments.configured():
         try:
             purchases.call_off(user.id)
-        except payments.Unavailable:
+        except payments.Unavailable as error:
+            log.warning("The checkouts of account %d are still open: %s", user.id, error)
             return False
     live = Job.objects.filter(owner=user, state__in=LIVE)
     for queued in live.values_list("id", flat=True)[:BATCH]:

@@ -108,7 +108,12 @@ def admit(order: Order) -> ApiError | None:
         # Jobs have given back what they held: it is repaid before anything is bought of it.
         ledger.collect(order.owner)
         return admit(order)
-    return admit_budgeted(order) if balance.budgeted else refusal(order, balance)
+    if balance.budgeted:
+        return admit_budgeted(order)
+    if not balance.frozen and balance.available >= order.price:
+        # Credit came, or a budget went, since it was refused.
+        return admit(order)
+    return refusal(order, balance)
 
 
 def admit_budgeted(order: Order) -> ApiError | None:

@@ -61,7 +61,8 @@ def test_the_ledger_adds_up(charlie: User, bought: Buy) -> None:
     bought(charlie.id)
     spend(charlie, "0.5")
 
-    *moves, last = said("ledger", charlie.email).splitlines()
+    head, *moves, last = said("ledger", charlie.email).splitlines()
+    assert head.split() == ["when", "(UTC)", "what", "moved", "balance", "about"]
 
     assert [(line.split()[2], line.split()[4]) for line in moves] == [
         ("topup", "10.000000"),

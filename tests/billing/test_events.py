@@ -7,7 +7,7 @@ from itertools import count, permutations
 import pytest
 
 from billing import ledger, purchases, reconcile, reversals
-from billing.models import Account, Purchase
+from billing.models import Account, Purchase, StripeEvent
 from billing.money import micros
 from billing.payments import MICROS_PER_CENT as CENT
 from modelpilot.accounts.models import User
@@ -211,3 +211,23 @@ def test_a_tenth_lost_and_reconciled(
     assert_credits_are_payments_less_reversals(stripe)
     assert reconcile.run() == []
     record_property("reached", f"{post.dropped} of {sent} events lost, seed {seed}")
+
+
+def test_what_became_of_a_payment_that_is_none_of_ours(
+    charlie: User, stripe: StripeAccount
+) -> None:
+    """As of another shop of the same Stripe account, with a page of Stripe's or without one."""
+    sessions = [opened(charlie), opened(charlie)]
+    Purchase.objects.all().delete()
+    for session in sessions:
+        stripe.objects[session].update(metadata={"order": "7"}, of_intent={"order": "7"})
+        refunded_and_disputed(stripe, session)
+    del stripe.objects[sessions[0]]
+
+    for event in stripe.events:
+        deliver(event)
+
+    assert worth(charlie) == (0, 0, False)
+    assert StripeEvent.objects.count() == len(stripe.events)
+    assert reconcile.run() == []
+    assert_books_prove()

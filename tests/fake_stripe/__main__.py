@@ -18,7 +18,12 @@ ROOT = Path(__file__).parent.parent.parent
 PORT = os.environ.get("MODELPILOT_PORT", "8000")
 SITE = f"http://127.0.0.1:{PORT}"
 HELP = """
-A stand-in for Stripe is at {fake}. In another terminal:
+In a browser: make the operator's account by the link above, and buy credit at
+  {site}/dashboard/billing/
+What Stripe and banks do to it (refunds, disputes, lost money) you do at
+  {fake}/
+
+By curl, as the API's customers do, in another terminal:
 
   export KEY={key}
   alias api='curl -sS -H "Authorization: Bearer $KEY" -H "Content-Type: application/json"'
@@ -26,21 +31,15 @@ A stand-in for Stripe is at {fake}. In another terminal:
   api {site}/api/v1/billing
   api {site}/api/v1/billing/transfers
 
-What banks do, with the ids that {fake}/v1/payment_intents, …/refunds and …/disputes list
-(-H "Authorization: Bearer {secret}"):
-
-  curl -X POST {fake}/_test/pay/cs_…            # instead of the browser
-  curl -X POST {fake}/_test/dispute/pi_…        # then withdraw/dp_…, reinstate/dp_…, close/dp_… -d won=true
-  curl -X POST {fake}/_test/refund/pi_… -d amount=300    # in cents; then fail_refund/re_…
-
 The operator's commands need the same environment:
 
   export MODELPILOT_DATA={data} STRIPE_SECRET_KEY={secret} STRIPE_API_BASE={fake}
+  .venv/bin/python manage.py ledger customer@example.com
   .venv/bin/python manage.py refund PURCHASE --amount 4.00
   .venv/bin/python manage.py reconcile
 
-Ctrl-C ends it.
-"""  # noqa: E501 - lines to copy
+Ctrl-C ends it, and nothing of it stays.
+"""
 
 
 def main() -> None:

@@ -1,4 +1,5 @@
-"""The account over HTTP: Stripe's API under /v1, a page to pay on, and levers under /_test.
+"""The account over HTTP: Stripe's API under /v1, a page to pay on, levers under /_test, and at /
+a page that pulls them.
 
 `with serving(account) as url:` in tests; `python -m tests.fake_stripe` to try it by hand.
 """
@@ -14,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from tests.fake_stripe import bank
 from tests.fake_stripe.account import Object, Refusal, StripeAccount
 
 KEY = "sk_test_fake"
@@ -92,6 +94,8 @@ class Handler(BaseHTTPRequestHandler):
                 self.pay_page(url.path.removeprefix("/pay/"), body)
             elif url.path.startswith("/receipt/"):
                 self.answer(200, f"Receipt of {html.escape(url.path)}", kind="text/html")
+            elif url.path == "/":
+                self.answer(200, bank.page(self.account), kind="text/html")
             elif url.path.startswith("/_test/") and self.command == "POST":
                 word, _, name = url.path.removeprefix("/_test/").partition("/")
                 self.lever(word, name, nested(body))
@@ -187,15 +191,23 @@ class Handler(BaseHTTPRequestHandler):
         return self.answer(303, "", location=target)
 
     def lever(self, word: str, name: str, asked: Object) -> None:
+        done = self.pulled(word, name, asked)
+        if "text/html" in self.headers.get("Accept", ""):
+            # A button of the bank's page.
+            return self.answer(303, "", location="/")
+        return self.answer(200, done)
+
+    def pulled(self, word: str, name: str, asked: Object) -> Object:
         if word == "refund":
             asked["payment_intent"] = name
             with self.account.lock:
-                return self.answer(200, self.account.create_refund(asked))
+                return self.account.create_refund(asked)
         if word == "close":
-            return self.answer(200, self.account.close(name, won=asked.get("won") == "true"))
+            return self.account.close(name, won=asked.get("won") == "true")
         if word not in LEVERS:
             raise Refusal(404, "Unrecognized request URL")
-        return self.answer(200, getattr(self.account, word)(name))
+        done: Object = getattr(self.account, word)(name)
+        return done
 
     def answer(
         self, status: int, body: Object | str, *, kind: str = "application/json", location: str = ""

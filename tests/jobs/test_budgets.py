@@ -195,6 +195,36 @@ def test_one_that_is_set_later_knows_what_was_spent(alice: User, key: int) -> No
     refused(alice, key=key)
     submit(order(alice, key=key, price=PRICE // 2))
     assert_books_prove()
+    # What was under way before does not give back to it: see budgets.put.
+    finished(PRICE // 4)
+    assert spent(alice) == [4 * PRICE, 3 * PRICE]
+    assert_books_prove()
+
+
+def test_one_that_is_set_while_jobs_end_and_begin(alice: User, key: int) -> None:
+    for _ in range(20):
+        submit(order(alice, key=key))
+
+    def do(place: int) -> None:
+        match place % 3:
+            case 0:
+                budgets.put(alice.id, "day", None if place % 2 else Cap(10**9))
+            case 1:
+                end_some(PRICE // 3)
+            case 2:
+                submit(order(alice, key=key))
+
+    assert at_once(90, do) == [None] * 90
+    budgets.put(alice.id, "day", Cap(10**9))
+    while lease_some():
+        pass
+    assert_books_prove()
+
+
+def lease_some() -> bool:
+    """Whether there was something left to end."""
+    end_some(PRICE // 3)
+    return Job.objects.filter(state="queued").exists()
 
 
 def test_it_is_changed_and_ended(alice: User) -> None:

@@ -32,6 +32,7 @@ class Command(BaseCommand):
         user = User.objects.filter(email=options["email"].lower()).first()
         if user is None:
             raise CommandError(f"There is no account {options['email']!r}.")
+        self.stdout.write(f"{'when (UTC)':<19} {'what':<16} {'moved':>14} {'balance':>14} about")
         with connection.cursor() as cursor:
             cursor.execute(MOVES, [user.id])
             for at, code, moved, balance, ref, note in cursor:
