@@ -8,7 +8,7 @@ from typing import Any
 
 from billing import pricing
 from billing.pricing import Measures, Price
-from inference.errors import Cancelled, InferenceError
+from inference.errors import Cancelled, EngineLost, InferenceError
 from inference.types import (
     Delta,
     Engine,
@@ -113,7 +113,8 @@ class Run:
         self.channel.sound(sound.content, sound.sample_rate, sound.warnings)
 
     def work(self, engine: Engine) -> None:
-        """Run the job to its end, whatever that is. Raises only when the database stays away."""
+        """Run the job to its end, whatever that is. Raises only when the database stays away, and
+        EngineLost, with the job as it was."""
         logs.request_id.set(self.claim.request_id)
         try:
             self.check()
@@ -121,6 +122,8 @@ class Run:
             result = engine.generate(request, self.emit)
         except Cancelled:
             self.conclude_stopped()
+        except EngineLost:
+            raise
         except InferenceError as error:
             self.fail(self.explained(error))
         except Exception:
