@@ -5,10 +5,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 # Each of these has a target of its own: `make test` is what one runs again and again.
-SYSTEM := tests/chaos tests/fleet/test_serving.py tests/test_compose.py tests/test_up.py
+SYSTEM := tests/chaos tests/fleet/test_serving.py tests/test_compose.py tests/test_stripe_check.py \
+	tests/test_up.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo stripe-demo test test-system test-browser test-gpu test-money chaos soak lint format bench lock
+.PHONY: help run demo stripe-demo stripe-check test test-system test-browser test-gpu test-money chaos soak \
+	lint format bench lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +23,9 @@ demo: $(INSTALLED) ## Generate one of each kind through the public API
 
 stripe-demo: $(INSTALLED) ## Buy credit from a stand-in for Stripe, in a throw-away installation
 	@exec $(BIN)/python -m tests.fake_stripe
+
+stripe-check: $(INSTALLED) ## The same with Stripe itself, in its test mode, by hand
+	@exec $(BIN)/python -m tests.stripe_check
 
 test: $(INSTALLED) ## Run the tests, on the real PostgreSQL and Valkey
 	@exec $(BIN)/python -m pytest $(addprefix --ignore ,$(SYSTEM)) $(ARGS)

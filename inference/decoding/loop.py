@@ -97,6 +97,7 @@ class Loop:
         self._unwanted: list[Answer] = []
         self._waiting: list[Answer] = []
         self._running: list[Answer] = []
+        self._untold: list[tuple[Answer, Told]] = []
         self._stopped = False
         self._thread: threading.Thread | None = None
 
@@ -193,6 +194,7 @@ class Loop:
         answer.pages, answer.keys, answer.read = [], [], 0
 
     def _fail(self, error: InferenceError) -> None:
+        self._tell()
         for answer in [*self._running, *self._waiting, *self._arrived]:
             answer.over = True
             answer.outbox.put(error)
@@ -208,17 +210,27 @@ class Loop:
         self._admit()
         pieces = self._pieces()
         if not pieces:
+            self._tell()
             return
         finished = [answer for answer, count in pieces if answer.read + count == len(answer.tokens)]
         logits = self.runner.run([self._part(answer, count) for answer, count in pieces])
+        # A GPU has just begun: those whom this wakes have time until it is done.
+        self._tell()
         for answer, count in pieces:
             self._note_read(answer, count)
-        if not finished:
-            return
-        for answer, chosen in zip(
-            finished, choose(logits, [answer.sampling for answer in finished]), strict=True
-        ):
-            self._deliver(answer, chosen)
+        if finished:
+            rows = [answer.sampling for answer in finished]
+            for answer, chosen in zip(finished, choose(logits, rows), strict=True):
+                self._deliver(answer, chosen)
+        if not (self.runner.ahead and self._running):
+            self._tell()
+
+    def _tell(self) -> None:
+        """Tell the requests what has come for them."""
+        for answer, told in self._untold:
+            if not answer.unwanted:
+                answer.outbox.put(told)
+        self._untold.clear()
 
     def _admit(self) -> None:
         for answer in list(self._waiting):
@@ -297,7 +309,7 @@ class Loop:
             answer.keys.append(key)
             self.pages.remember(answer.pages[number], key)
         if before < answer.prompt <= answer.read and answer.written == 0:
-            answer.outbox.put(Told(answer.index, cached=answer.cached or 0))
+            self._untold.append((answer, Told(answer.index, cached=answer.cached or 0)))
 
     def _deliver(self, answer: Answer, chosen: Chosen) -> None:
         answer.tokens.append(chosen.token)
@@ -308,5 +320,4 @@ class Loop:
             last = "length"
         if last is not None:
             self._end(answer)
-        if not answer.unwanted:
-            answer.outbox.put(Told(answer.index, chosen, last=last))
+        self._untold.append((answer, Told(answer.index, chosen, last=last)))

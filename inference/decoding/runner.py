@@ -19,6 +19,11 @@ class Runner:
         self.fixed: Fixed | None = None
         self._ragged = serves(model)
 
+    @property
+    def ahead(self) -> bool:
+        """Whether `run` returns before the device has done what it was told."""
+        return bool(self.model.device.type != "cpu")
+
     def run(self, step: Step) -> torch.Tensor:
         """The logits behind each part that is `kept`: [kept parts, vocabulary].
 
