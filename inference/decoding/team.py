@@ -70,6 +70,11 @@ class Team:
         assert self._runner is not None
         return self._runner.model
 
+    @property
+    def ahead(self) -> bool:
+        """See Runner.ahead: it is awaited here, as nobody else may wait for the others."""
+        return False
+
     def run(self, step: Step) -> torch.Tensor:
         """See Runner.run. Raises EngineLost, from the first failure on for ever."""
         message = packed(step)
