@@ -5,7 +5,6 @@ ends, so does this process, whatever it is doing.
 """
 
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -38,7 +37,7 @@ def main() -> int:
     if first is None:
         return 0
     share = Share.from_json(first)
-    threading.Thread(target=listen, args=(messages, share), daemon=True).start()
+    threading.Thread(target=listen, args=(messages,), daemon=True).start()
     try:
         runner, _ = shares.load(share)
     except InferenceError:
@@ -60,13 +59,12 @@ def say_ready() -> None:
     os.close(answer)
 
 
-def listen(messages: "SimpleQueue[bytes | None]", share: Share) -> None:
+def listen(messages: "SimpleQueue[bytes | None]") -> None:
     """Pass on what comes. Who works with others that have died may wait for ever: not so here."""
     while (message := read(sys.stdin.buffer)) is not None:
         messages.put(message)
     messages.put(None)
     time.sleep(GRACE_S)
-    shutil.rmtree(share.meeting, ignore_errors=True)
     os._exit(1)
 
 

@@ -36,8 +36,9 @@ PATIENCE = timedelta(minutes=30)
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Part number `rank` of `of`; the processes that have the others are met in the folder
-    `meeting`. `device` is this part's only one, `dtype` is a type of torch's by name."""
+    """Part number `rank` of `of`; the processes that have the others are met at `meeting`, a file
+    that all have open under this number. `device` is this part's only one, `dtype` is a type of
+    torch's by name."""
 
     card: Card
     path: Path
@@ -45,14 +46,13 @@ class Share:
     device: Device
     rank: int = 0
     of: int = 1
-    meeting: Path = Path()
+    meeting: int = 0
 
     def to_json(self) -> str:
         """For another process."""
-        fields = {name: getattr(self, name) for name in ("dtype", "rank", "of")}
-        paths = {"path": str(self.path), "meeting": str(self.meeting)}
-        card = self.card.model_dump(mode="json")
-        return json.dumps({**fields, **paths, "card": card, "device": asdict(self.device)})
+        plain = {name: getattr(self, name) for name in ("dtype", "rank", "of", "meeting")}
+        card, device = self.card.model_dump(mode="json"), asdict(self.device)
+        return json.dumps({**plain, "path": str(self.path), "card": card, "device": device})
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Share":
@@ -64,7 +64,6 @@ class Share:
                 "card": Card.model_validate(fields["card"]),
                 "device": Device(**fields["device"]),
                 "path": Path(fields["path"]),
-                "meeting": Path(fields["meeting"]),
             }
         )
 
@@ -74,7 +73,7 @@ def processes(card: Card, device: Device) -> int:
     return device.count if device.kind == "cuda" else int(card.options.get("processes", 1))
 
 
-def parts(whole: Share, of: int, meeting: Path) -> list[Share]:
+def parts(whole: Share, of: int, meeting: int) -> list[Share]:
     """The whole's equal parts. On a CPU they divide its memory and its cores.
 
     Raises InferenceError for a model that can't be divided by that number, or not here.
@@ -147,12 +146,12 @@ def placement(share: Share) -> Mapping[str, Any]:
 
 
 def meet(share: Share) -> None:
-    """Find the processes that have the other parts. Nobody from outside can be among them: they
-    meet in a folder that is this user's."""
+    """Find the processes that have the other parts. Nobody else can be among them: who has the
+    file in which they meet has been given it."""
     gpu = torch.device(share.device.name) if share.device.kind == "cuda" else None
     dist.init_process_group(
         BACKENDS[share.device.kind],
-        store=dist.FileStore(str(share.meeting / "store"), share.of),
+        store=dist.FileStore(f"/dev/fd/{share.meeting}", share.of),
         rank=share.rank,
         world_size=share.of,
         timeout=PATIENCE,

@@ -8,7 +8,6 @@ however this process dies, none of them stays.
 import gc
 import logging
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -44,7 +43,8 @@ class Team:
     """
 
     def __init__(self, whole: Share, of: int) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="modelpilot-"))
+        # It has no name, so that nothing is left of it whoever dies, and no stranger can open it.
+        self._meeting = tempfile.TemporaryFile()  # noqa: SIM115
         self._others: list[Other] = []
         self._runner: Runner | None = None
         self._tasks: SimpleQueue[Callable[[], Any] | None] = SimpleQueue()
@@ -54,9 +54,10 @@ class Team:
         self._thread = threading.Thread(target=self._work, name="share", daemon=True)
         self._thread.start()
         try:
-            mine, *theirs = shares.parts(whole, of, self._folder)
+            meeting = self._meeting.fileno()
+            mine, *theirs = shares.parts(whole, of, meeting)
             stay_at_home()
-            self._others = [Other(share, self._lose) for share in theirs]
+            self._others = [Other(share, meeting, self._lose) for share in theirs]
             for other in self._others:
                 other.begin()
             self._runner, self.pages = self._together(lambda: shares.load(mine))
@@ -100,7 +101,7 @@ class Team:
             log.error("A thread still waits for a process that is gone.")
         for other in self._others:
             other.end()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._meeting.close()
 
     def __str__(self) -> str:
         return f"{len(self._others) + 1} processes"
@@ -154,13 +155,14 @@ class Team:
 class Other:
     """One of the other processes; `lose` is told when it ends by itself."""
 
-    def __init__(self, share: Share, lose: Callable[[str], object]) -> None:
+    def __init__(self, share: Share, meeting: int, lose: Callable[[str], object]) -> None:
         self._share, self._lose = share, lose
         self._dismissed = False
         # transformers reads from LOCAL_RANK which GPU a process has.
         self._process = subprocess.Popen(
             ["env", f"LOCAL_RANK={share.device.index}", sys.executable, "-m", rank.__name__],
             cwd=ROOT,
+            pass_fds=[meeting],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
