@@ -9,8 +9,8 @@ SYSTEM := tests/chaos tests/fleet/test_serving.py tests/test_compose.py tests/te
 	tests/test_up.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo stripe-demo stripe-check test test-system test-browser test-gpu test-money chaos soak \
-	lint format bench lock
+.PHONY: help run demo stripe-demo stripe-check test test-system test-browser test-gpu test-money \
+	clients chaos soak lint format bench lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ test: $(INSTALLED) ## Run the tests, on the real PostgreSQL and Valkey
 
 test-system: $(INSTALLED) ## Start, crowd, stop and break whole installations (minutes)
 	@exec $(BIN)/python -m pytest $(SYSTEM) $(ARGS)
+
+clients: $(INSTALLED) ## Drive every route of OpenAI's with its clients for Python and JavaScript
+	@exec $(BIN)/python -m tests.clients $(ARGS)
 
 chaos: $(INSTALLED) ## Three minutes of random faults on a system of its own, and a report
 	@exec $(BIN)/python -m tests.chaos $(ARGS)

@@ -73,7 +73,7 @@ def allocate(
 
 
 def _graphs(runner: Runner, card: Card, device: Device, context: int) -> tuple[Fixed | None, int]:
-    """Steps of fixed size and the bytes of their graphs; none where there can't be any."""
+    """Steps of fixed size and the bytes of their graphs; None where there can't be any."""
     if device.kind != "cuda" or not card.options.get("graphs", True):
         return None, 0
     runner.cache.allocate(1)
@@ -81,7 +81,7 @@ def _graphs(runner: Runner, card: Card, device: Device, context: int) -> tuple[F
         fixed = Fixed(runner.model, runner.cache, card.slots, context)
         cost = fixed.cost()
     runner.cache.layers = {}
-    return (fixed, cost) if cost else (None, 0)
+    return (fixed, cost) if cost is not None else (None, 0)
 
 
 def _largest(count: int, answers: int) -> list[Part]:

@@ -38,8 +38,9 @@ def identity() -> Iterator[Provider]:
 @pytest.fixture(scope="session")
 def system(stripe: StripeAccount, identity: Provider) -> Iterator[System]:
     mine = Path(__file__).with_name("catalog.toml")
+    families = ROOT / "tests" / "clients" / "catalog.toml"
     with product(
-        MODELPILOT_CATALOG=f"{CATALOG},{mine}",
+        MODELPILOT_CATALOG=f"{CATALOG},{mine},{families}",
         MODELPILOT_WEBHOOK_HTTP_HOSTS="127.0.0.1",
         STRIPE_SECRET_KEY=STRIPE_KEY,
         STRIPE_WEBHOOK_SECRET=WEBHOOK_SECRET,

@@ -111,7 +111,7 @@ def test_they_hold_as_many_pages_as_fits_in_each(
     cards: Catalog, tiny_text: Callable[[str], Path]
 ) -> None:
     folder = tiny_text("qwen3")
-    with pytest.raises(InferenceError, match="leaves .* MB of its memory for its cache"):
+    with pytest.raises(InferenceError, match="MB of its memory for its cache"):
         load(card(cards, "qwen3", options=BOTH, memory_mb=300), folder)
     eventually(lambda: not others())
 
