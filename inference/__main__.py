@@ -14,6 +14,7 @@ from pathlib import Path
 from inference import catalog, engines, picking, weights
 from inference.catalog import Card
 from inference.errors import EngineUnavailable, InferenceError, WeightsNotFound
+from inference.picking import Choice
 from inference.types import (
     ChatRequest,
     Delta,
@@ -62,6 +63,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--catalog", type=Path, action="append", default=[], help="more cards")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--engine", default="", help="where a model has several")
+    parser.add_argument(
+        "--devices", type=int, help="how many share the model, where it has the choice"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--max-tokens", type=int)
     parser.add_argument("--temperature", type=float)
@@ -95,7 +99,7 @@ def _way(card: Card, arguments: argparse.Namespace) -> Card:
             return f"It runs on {way.device}."
         return engines.installed(way)
 
-    return picking.pick(card, obstacle, picking.Choice(arguments.engine)).card
+    return picking.pick(card, obstacle, Choice(arguments.engine, arguments.devices)).card
 
 
 def _run(card: Card, arguments: argparse.Namespace) -> None:
@@ -106,7 +110,7 @@ def _run(card: Card, arguments: argparse.Namespace) -> None:
     started = time.monotonic()
     found = weights.fetch(card, arguments.data / "models", arguments.data / "cache", _nothing)
     fetched = time.monotonic()
-    device = Device(arguments.device, threads=arguments.threads)
+    device = Device(arguments.device, threads=arguments.threads, count=card.devices)
     engine = engines.load(card, found, device)
     loaded = time.monotonic()
     try:

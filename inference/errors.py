@@ -54,6 +54,13 @@ class EngineUnavailable(InferenceError):
     code = "engine_unavailable"
 
 
+class EngineLost(InferenceError):
+    """The engine has lost a part of itself: whatever runs it must start anew."""
+
+    code = "engine_lost"
+    retryable = True
+
+
 class CatalogError(InferenceError):
     """The catalog has a mistake in it."""
 

@@ -10,17 +10,17 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 import torch
-import transformers
-from transformers import AutoModelForCausalLM, GenerationConfig
+from transformers import GenerationConfig
 
 from inference import converted
 from inference.catalog import Card
-from inference.decoding import attention, memory
+from inference.decoding import shares
 from inference.decoding.grammar import Grammar, Grammars
 from inference.decoding.loop import Answer, Loop, Outbox
-from inference.decoding.packing import pack
 from inference.decoding.runner import Runner
 from inference.decoding.sampling import Sampling
+from inference.decoding.shares import Share
+from inference.decoding.team import Team
 from inference.errors import ContextLengthExceeded, InferenceError, InvalidRequest
 from inference.text.answer_form import form_of
 from inference.text.bias import bias_of
@@ -31,8 +31,6 @@ from inference.text.writer import Writer
 from inference.types import ChatRequest, Device, Emit, Engine, Progress, Read, Result
 from inference.weights import Weights
 
-# Tokens of prompts that are read in one step, beside the answers that are being written.
-BUDGET = {"cpu": 256, "cuda": 2048}
 # How often a request that hears nothing looks whether it was cancelled, in seconds.
 LOOK_S = 0.2
 
@@ -41,27 +39,21 @@ def load(card: Card, weights: Weights, device: Device) -> Engine:
     """Load `model`: a folder of safetensors, or a GGUF file, which is converted once.
 
     `options`: `system` (a default system message), `dtype` ("bfloat16" or "float32"), `graphs`
-    (false: no CUDA graphs).
+    (false: no CUDA graphs), `processes` (how many share the model on a CPU).
     """
-    transformers.utils.logging.disable_progress_bar()
-    torch.set_num_threads(device.threads)
     dtype = _dtype(card, device)
     path = weights.path("model")
     if path.suffix == ".gguf":
         assert weights.cache is not None
         path = converted.folder(path, weights.cache, dtype, card.files["model"].sha256)
     vocabulary = Vocabulary(path)
-    model = AutoModelForCausalLM.from_pretrained(
-        path,
-        dtype=dtype,
-        attn_implementation=attention.NAME,
-        local_files_only=True,
-        **_placement(device),
-    ).eval()
-    if device.kind == "cpu":
-        pack(model)
-        gc.collect()
-    return TextTransformers(card, model, vocabulary, _ends(model, vocabulary, path), device)
+    runner, pages = _started(Share(card, path, str(dtype).removeprefix("torch."), device))
+    ends = _ends(runner.model, vocabulary, path)
+    try:
+        return TextTransformers(card, runner, pages, vocabulary, ends, device)
+    except BaseException:
+        runner.close()
+        raise
 
 
 def _dtype(card: Card, device: Device) -> torch.dtype:
@@ -73,18 +65,13 @@ def _dtype(card: Card, device: Device) -> torch.dtype:
     return torch.float32
 
 
-def _placement(device: Device) -> dict[str, Any]:
-    if device.kind == "cpu":
-        return {}
-    if device.count == 1:
-        return {"device_map": {"": f"cuda:{device.index}"}}
-    # Layers in turn: the first GPU has the first ones. The cache lies beside its layer.
-    numbers = range(device.index, device.index + device.count)
-    most = device.memory_mb
-    return {
-        "device_map": "balanced",
-        "max_memory": dict.fromkeys(numbers, f"{most}MB") if most else None,
-    }
+def _started(whole: Share) -> tuple[Runner | Team, int]:
+    """What runs the model, here alone or with other processes, and how many pages it has."""
+    of = shares.processes(whole.card, whole.device)
+    if of == 1:
+        return shares.load(whole)
+    team = Team(whole, of)
+    return team, team.pages
 
 
 def _ends(model: Any, vocabulary: Vocabulary, path: Path) -> list[int]:
@@ -101,16 +88,22 @@ class TextTransformers:
     """One loaded model that answers `slots` requests at once."""
 
     def __init__(
-        self, card: Card, model: Any, vocabulary: Vocabulary, ends: list[int], device: Device
+        self,
+        card: Card,
+        runner: Runner | Team,
+        pages: int,
+        vocabulary: Vocabulary,
+        ends: list[int],
+        device: Device,
     ) -> None:
         self.slots = card.slots
         self._card, self._vocabulary, self._ends = card, vocabulary, ends
-        config = model.config.get_text_config()
-        self._width: int = config.vocab_size
-        self._context = min(card.context or 0, config.max_position_embeddings)
-        runner, budget = Runner(model), BUDGET[device.kind]
-        pages = memory.allocate(runner, card, device, self._context, budget)
-        self._loop = Loop(runner, pages, budget=budget, rows=card.slots, threads=device.threads)
+        self._width: int = runner.model.config.get_text_config().vocab_size
+        self._context = shares.context(card, runner.model)
+        self._loop = Loop(
+            runner, pages,
+            budget=shares.BUDGET[device.kind], rows=card.slots, threads=device.threads,
+        )  # fmt: skip
         self._grammars = Grammars(vocabulary.tokenizer, self._width, ends, device.threads)
 
     @property

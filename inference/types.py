@@ -294,6 +294,11 @@ class Device:
     memory_mb: int | None = None
     count: int = 1
 
+    @property
+    def name(self) -> str:
+        """What PyTorch calls it."""
+        return "cpu" if self.kind == "cpu" else f"{self.kind}:{self.index}"
+
 
 class Engine(Protocol):
     """One loaded model.

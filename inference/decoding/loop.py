@@ -17,7 +17,8 @@ from inference.decoding.pages import Pages
 from inference.decoding.runner import Runner
 from inference.decoding.sampling import Chosen, Sampling, choose
 from inference.decoding.step import PAGE, Part, pages_for
-from inference.errors import InferenceError
+from inference.decoding.team import Team
+from inference.errors import EngineLost, InferenceError
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,13 @@ class LoopError(InferenceError):
     """The model failed while it worked on this request."""
 
     retryable = True
+
+
+def failed(error: Exception) -> InferenceError:
+    """What is told to the requests of a step that failed with this."""
+    if isinstance(error, EngineLost):
+        return error
+    return LoopError(f"The model failed on this request: {error}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +86,9 @@ class Loop:
     most answers at once; `threads` are for the CPU.
     """
 
-    def __init__(self, runner: Runner, pages: int, *, budget: int, rows: int, threads: int) -> None:
+    def __init__(
+        self, runner: Runner | Team, pages: int, *, budget: int, rows: int, threads: int
+    ) -> None:
         self.runner = runner
         self.pages = Pages(pages, PAGE)
         self._budget, self._rows, self._threads = budget, rows, threads
@@ -140,7 +150,7 @@ class Loop:
                 except Exception as error:
                     log.exception("A step failed: its requests fail, and the cache begins anew.")
                     with self._changed:
-                        self._fail(LoopError(f"The model failed on this request: {error}"))
+                        self._fail(failed(error))
             failure = InferenceError("The model was stopped.")
         finally:
             with self._changed:

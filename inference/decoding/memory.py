@@ -1,6 +1,7 @@
 """How many pages a cache can have: measured, by running the largest step."""
 
 import logging
+from collections.abc import Callable
 
 import psutil
 import torch
@@ -21,21 +22,31 @@ CAREFUL = 0.9
 CONTEXT = 800_000_000
 
 
-def allocate(runner: Runner, card: Card, device: Device, context: int, budget: int) -> int:
+def allocate(
+    runner: Runner,
+    card: Card,
+    device: Device,
+    context: int,
+    budget: int,
+    least: Callable[[int], int] | None = None,
+) -> int:
     """Give the runner a cache as large as the card's memory allows; how many pages it has.
 
-    `budget` is how many tokens of prompts a step reads. On one GPU small steps become CUDA graphs,
-    where there is room for them. Raises InferenceError if not even one request of the whole
-    context would fit.
+    `budget` is how many tokens of prompts a step reads. `least` is of a number that all who share
+    the model have, the smallest. Where it is not shared, small steps become CUDA graphs on a GPU,
+    if there is room for them. Raises InferenceError if not even one request of the whole context
+    would fit.
     """
     cache = runner.cache
-    # What is free before the model works, on its fullest GPU; what it needs to work comes off.
+    # What is free before the model works; what it needs to work comes off.
     before = _free_bytes(card, device)
-    for number in _gpus(device):
-        torch.cuda.reset_peak_memory_stats(number)
+    if device.kind == "cuda":
+        torch.cuda.reset_peak_memory_stats(device.index)
     with torch.inference_mode():
         runner.run(_largest(min(budget, context), card.slots))
     free = min(before - _peak_bytes(device), _free_bytes(card, device))
+    if least is not None:
+        free = least(free)
     # A step copies what it reads of one layer, and its logits more than once.
     per_token = cache.bytes_per_token * (1 + 1 / len(cache.shapes))
     needed, most = pages_for(context) + 1, pages_for(card.slots * context) + 1
@@ -49,7 +60,7 @@ def allocate(runner: Runner, card: Card, device: Device, context: int, budget: i
             f"request of {context} tokens needs {int(needed * PAGE * per_token) // 1_000_000} MB. "
             "Raise memory_mb or lower context in its card."
         )
-    fixed, cost = _graphs(runner, card, device, context)
+    fixed, cost = (None, 0) if least is not None else _graphs(runner, card, device, context)
     if room(free - cost) < needed:
         log.warning("%s: no memory is left for CUDA graphs; it runs slower without.", card.id)
         fixed, cost = None, 0
@@ -64,7 +75,7 @@ def allocate(runner: Runner, card: Card, device: Device, context: int, budget: i
 
 def _graphs(runner: Runner, card: Card, device: Device, context: int) -> tuple[Fixed | None, int]:
     """Steps of fixed size and the bytes of their graphs; None where there can't be any."""
-    if device.kind != "cuda" or device.count > 1 or not card.options.get("graphs", True):
+    if device.kind != "cuda" or not card.options.get("graphs", True):
         return None, 0
     runner.cache.allocate(1)
     with torch.inference_mode():
@@ -82,29 +93,20 @@ def _largest(count: int, answers: int) -> list[Part]:
     return [*[single] * (min(count, answers) - 1), Part(tokens, 0, pages, kept=True)]
 
 
-def _gpus(device: Device) -> range:
-    return range(device.index, device.index + (device.count if device.kind == "cuda" else 0))
-
-
 def _free_bytes(card: Card, device: Device) -> int:
-    """What may still be taken: of the card's memory on the CPU, of each GPU otherwise."""
+    """What may still be taken: of the card's memory on the CPU, of the GPU otherwise."""
     if device.kind == "cpu":
         resident: int = psutil.Process().memory_info().rss
         return card.memory_mb * 1_000_000 - resident
-    free: list[int] = []
-    for number in _gpus(device):
-        of_gpu = torch.cuda.mem_get_info(number)[0]
-        if device.memory_mb is not None:
-            taken = torch.cuda.memory_reserved(number) + CONTEXT
-            of_gpu = min(of_gpu, device.memory_mb * 1_000_000 - taken)
-        free.append(of_gpu)
-    # Layers are spread evenly, and so is the cache.
-    return min(free) * device.count
+    free: int = torch.cuda.mem_get_info(device.index)[0]
+    if device.memory_mb is not None:
+        taken = torch.cuda.memory_reserved(device.index) + CONTEXT
+        free = min(free, device.memory_mb * 1_000_000 - taken)
+    return free
 
 
 def _peak_bytes(device: Device) -> int:
-    peaks: list[int] = [
-        torch.cuda.max_memory_allocated(number) - torch.cuda.memory_allocated(number)
-        for number in _gpus(device)
-    ]
-    return max(peaks, default=0)
+    if device.kind == "cpu":
+        return 0
+    peak: int = torch.cuda.max_memory_allocated(device.index)
+    return peak - int(torch.cuda.memory_allocated(device.index))

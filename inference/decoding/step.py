@@ -1,5 +1,6 @@
 """What one run of the model reads: plain numbers, which can be sent to other processes."""
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,6 +33,32 @@ class Part:
 
 # Sequences that get one token come first, so that they can attend together.
 Step = Sequence[Part]
+
+
+def packed(step: Step) -> bytes:
+    """A step as bytes, for another process of the same machine."""
+    numbers = array("i")
+    for part in step:
+        pages = part.pages[: pages_for(part.end)]
+        numbers.extend((len(part.tokens), part.start, len(pages), part.kept))
+        numbers.extend(part.tokens)
+        numbers.extend(pages)
+    return numbers.tobytes()
+
+
+def unpacked(message: bytes) -> Step:
+    """The step that was `packed`."""
+    numbers = array("i")
+    numbers.frombytes(message)
+    parts, place = [], 0
+    while place < len(numbers):
+        tokens, start, pages, kept = numbers[place : place + 4]
+        middle = place + 4 + tokens
+        place = middle + pages
+        parts.append(
+            Part(numbers[middle - tokens : middle], start, numbers[middle:place], bool(kept))
+        )
+    return parts
 
 
 def pages_for(tokens: int) -> int:

@@ -27,7 +27,7 @@ from django.db.models.functions import Now
 
 from inference import engines, weights
 from inference.catalog import Card
-from inference.errors import InferenceError
+from inference.errors import EngineLost, InferenceError
 from inference.types import Engine
 from modelpilot.celery import app
 from modelpilot.fleet import deployments, economics, machine
@@ -161,6 +161,10 @@ class Pod:
     def work(self, run: Run) -> None:
         try:
             run.work(self.engine)
+        except EngineLost as error:
+            # As if the pod were killed: its jobs go to another, which the node starts.
+            log.error("The engine of this pod is lost, and so the pod is: %s", error.message)
+            os._exit(1)
         except Exception:
             log.exception("Job %s could not be ended; its lease runs out.", run.claim.id)
         finally:
@@ -331,7 +335,12 @@ class Pod:
 
 
 def resident_mb() -> int:
-    return int(psutil.Process().memory_info().rss // 1_000_000)
+    """What this process has in the machine's memory, with those that its engine has started."""
+    resident = psutil.Process().memory_info().rss
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            resident += process.memory_info().rss
+    return int(resident // 1_000_000)
 
 
 def give_way() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from billing import pricing
 from billing.pricing import Measures, Price
-from inference.errors import Cancelled, InferenceError
+from inference.errors import Cancelled, EngineLost, InferenceError
 from inference.types import (
     Delta,
     Engine,
@@ -114,7 +114,8 @@ class Run:
         self.channel.sound(sound.content, sound.sample_rate, sound.warnings)
 
     def work(self, engine: Engine) -> None:
-        """Run the job to its end, whatever that is. Raises only when the database stays away."""
+        """Run the job to its end, whatever that is. Raises only when the database stays away, and
+        EngineLost, with the job as it was."""
         logs.request_id.set(self.claim.request_id)
         try:
             self.check()
@@ -131,6 +132,8 @@ class Run:
         if self.stopped is not None:
             # Told to stop, an engine may end any way it likes: it is closed under the last ones.
             self.conclude_stopped()
+        elif isinstance(error, EngineLost):
+            raise error
         elif isinstance(error, InferenceError):
             self.fail(self.explained(error))
         else:
