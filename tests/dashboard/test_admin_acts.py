@@ -19,7 +19,7 @@ from billing.prices import in_force
 from modelpilot.accounts import keys, registration
 from modelpilot.accounts.models import ApiKey, AuditEntry, Invitation, User
 from modelpilot.fleet.models import Deployment
-from modelpilot.jobs import lease, webhooks
+from modelpilot.jobs import budgets, lease, webhooks
 from modelpilot.jobs.models import Job, WebhookDelivery, WebhookEndpoint
 from tests.cast import assert_books_prove, pod_id, submitted
 from tests.dashboard.conftest import SignedIn
@@ -351,3 +351,28 @@ def test_registration_and_invitations(operator: Client) -> None:
     page = operator.get(reverse("admin:accounts_invitation_changelist")).content.decode()
     assert "dora@example.com" in page
     assert token not in page
+
+
+def test_budgets_are_put_and_ended(operator: Client, alice: User) -> None:
+    act(operator, alice, "budget", daily="5", monthly="50.5")
+    assert "hold for its next request" in said(operator)
+    caps = {each.period: each.cap for each in budgets.of_account(alice.id)}
+    assert caps == {"day": micros("5"), "month": micros("50.5")}
+    assert_audited("budget.put", period="month")
+    page = operator.get(reverse("admin:accounts_user_change", args=[alice.id])).content.decode()
+    assert "$0.00 of $50.50 a month" in page
+
+    entries = AuditEntry.objects.count()
+    act(operator, alice, "budget", daily="5")
+    assert [each.period for each in budgets.of_account(alice.id)] == ["day"]
+    assert AuditEntry.objects.count() == entries + 1, "what stays is not written down"
+
+
+def test_what_holds_for_everybody_is_on_the_front_page(
+    operator: Client, settings: Settings
+) -> None:
+    settings.RATE_LIMIT = (7, 60)
+    page = operator.get("/admin/").content.decode()
+    assert "7 a minute" in page
+    assert "MODELPILOT_RATE_LIMIT" in page
+    assert registration.mode().label in page

@@ -30,8 +30,10 @@ from modelpilot.dashboard.admin.asking import (
     whole,
 )
 from modelpilot.dashboard.admin.listing import NOTHING, Listing, link_to, list_of, shown
+from modelpilot.dashboard.keys import PERIODS, plain
 from modelpilot.dashboard.tags import dollars
-from modelpilot.jobs import usage
+from modelpilot.jobs import budgets, usage
+from modelpilot.jobs.budgets import State
 from modelpilot.jobs.models import Job
 
 ROLES = ("is_active", "is_staff", "can_deploy")
@@ -44,6 +46,24 @@ class Grant(WithReason):
     field_order = ("usd", "reason")
 
 
+class Caps(Asked):
+    """What an account may spend; its owner may change it as well."""
+
+    daily = amount("USD a day", required=False, help_text="In UTC. Empty: no cap.")
+    monthly = amount("USD a month", required=False, help_text="Past a cap requests are refused.")
+
+    def __init__(self, request: HttpRequest, object_id: str, *args: Any, **how: Any) -> None:
+        self.now = caps_of(int(object_id))
+        caps = {name: self.now.get(period) for name, period in PERIODS.items()}
+        initial = {name: plain(cap.cap) for name, cap in caps.items() if cap}
+        super().__init__(request, object_id, *args, **{"initial": initial, **how})
+
+
+def caps_of(owner: int) -> dict[str, State]:
+    """The account's own budgets, by period."""
+    return {each.period: each for each in budgets.of_account(owner) if each.key is None}
+
+
 class UserAdmin(Acting, Listing):
     list_display = ("email", "available", "state", "roles", "created_at", "last_login")
     list_filter = ("waiting", "is_active", "is_staff", "can_deploy")
@@ -51,7 +71,7 @@ class UserAdmin(Acting, Listing):
     changeable = ROLES
     fieldsets = (
         (None, {"fields": ("email", "created_at", "last_login", *ROLES)}),
-        ("Money", {"fields": ("balance", "spent", "freezes", "money")}),
+        ("Money", {"fields": ("balance", "spent", "caps", "freezes", "money")}),
         ("More of this account", {"fields": ("more",)}),
     )
     readonly_fields = (
@@ -60,11 +80,12 @@ class UserAdmin(Acting, Listing):
         "last_login",
         "balance",
         "spent",
+        "caps",
         "freezes",
         "money",
         "more",
     )
-    actions_detail = ("approve", "grant_credit", "freeze", "unfreeze", "write_off")
+    actions_detail = ("approve", "grant_credit", "budget", "freeze", "unfreeze", "write_off")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         account = Account.objects.filter(owner=OuterRef("id"), code=Account.Code.USER)
@@ -127,6 +148,12 @@ class UserAdmin(Acting, Listing):
         today, month = usage.spend(user.id)
         return f"{dollars(today)} today, {dollars(month)} this month (UTC)"
 
+    @shown("Budgets")
+    def caps(self, user: User) -> str:
+        found = caps_of(user.id).values()
+        said = [f"{dollars(each.spent)} of {dollars(each.cap)} a {each.period}" for each in found]
+        return ", ".join(said) or NOTHING
+
     @shown("Frozen because")
     def freezes(self, user: User) -> SafeString | str:
         found = Freeze.objects.filter(owner=user, lifted_at=None).order_by("id")
@@ -176,6 +203,15 @@ class UserAdmin(Acting, Listing):
     def freeze(self, user: User, form: forms.Form) -> str:
         credit.freeze(user, reason=form.cleaned_data["reason"])
         return f"{user.email} is frozen."
+
+    @asks("Budgets", "What the account and all of its keys may spend.", Caps, icon="savings")
+    def budget(self, user: User, form: Caps) -> str:
+        for name, period in PERIODS.items():
+            before, written = form.now.get(period), micro_dollars(form, name)
+            cap = None if written is None else budgets.changed(before, written)
+            if cap != (before and budgets.changed(before, before.cap)):
+                budgets.put(user.id, period, cap)
+        return f"The budgets of {user.email} hold for its next request."
 
     @asks("Unfreeze", "Lifts every freeze, also those of disputes.", icon="lock_open")
     def unfreeze(self, user: User, form: forms.Form) -> str:

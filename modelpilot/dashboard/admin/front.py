@@ -5,14 +5,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
+from django.conf import settings
 from django.db.models import Q
 from django.utils import timezone
 
 from billing.models import Freeze, Proof, Purchase
 from billing.money import usd
+from modelpilot.accounts import registration
 from modelpilot.accounts.models import AuditEntry, User
 from modelpilot.dashboard.deployments import Bar, bars
-from modelpilot.dashboard.tags import about, dollars
+from modelpilot.dashboard.tags import about, dollars, seconds
 from modelpilot.fleet import economics, facts, overview
 from modelpilot.fleet.models import Deployment
 from modelpilot.jobs.ids import first_id
@@ -54,6 +56,7 @@ def content() -> dict[str, object]:
         "days": DAYS,
         "chart": json.dumps(chart(rows)),
         "chart_options": json.dumps(OPTIONS),
+        "limits": limits(),
         "acts": AuditEntry.objects.order_by("-at", "-id")[:6],
     }
 
@@ -105,6 +108,39 @@ def most(count: int) -> str:
 
 
 SUMMED = ("requests", "revenue", "cost", "device_seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What holds for everybody, and the setting that says so; "" is changed on these pages."""
+
+    label: str
+    value: str
+    setting: str = ""
+
+
+def limits() -> list[Limit]:
+    days = settings.OUTPUT_DAYS
+    return [
+        Limit("Who may make an account", registration.mode().label),
+        Limit("Calls of an address", per(settings.RATE_LIMIT), "MODELPILOT_RATE_LIMIT"),
+        Limit("Looks of an address", per(settings.POLL_RATE_LIMIT), "MODELPILOT_POLL_RATE_LIMIT"),
+        Limit(
+            "Jobs of an account at once",
+            f"{settings.JOBS_PER_ACCOUNT:,}",
+            "MODELPILOT_JOBS_PER_ACCOUNT",
+        ),
+        Limit("Files are kept", f"{days} days" if days else "for ever", "MODELPILOT_OUTPUT_DAYS"),
+        Limit("Pods without work stop", seconds(settings.IDLE_SECONDS), "MODELPILOT_IDLE_SECONDS"),
+    ]
+
+
+def per(rate: tuple[int, int]) -> str:
+    count, period = rate
+    return f"{count:,} a {PERIODS.get(period) or seconds(period)}"
+
+
+PERIODS = {1: "second", 60: "minute", 3600: "hour", 86400: "day"}
 HEADERS = ["Model", "Requests", "Revenue", "Cost", "Margin", "Device hours"]
 
 
