@@ -8,7 +8,9 @@ from django.core.management import execute_from_command_line
 
 # These bring their own servers, or need none. The others get the embedded ones for as long as
 # they run; where `up` runs already, that only means not to stop them underneath.
-WITHOUT_SERVERS = set("up node pod check doctor models help version diffsettings".split())
+WITHOUT_SERVERS = set(
+    "up node pod check doctor models backup restore help version diffsettings".split()
+)
 
 
 def needs_servers(arguments: list[str]) -> bool:

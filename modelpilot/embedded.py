@@ -282,12 +282,12 @@ class Servers:
 
 
 @contextmanager
-def running(settings: Settings, *, durable: bool = True) -> Iterator[Servers]:
+def running(settings: Settings, *, durable: bool = True, valkey: bool = True) -> Iterator[Servers]:
     """The embedded servers that these settings name, for as long as the block runs."""
     servers = Servers(
         settings.DATA,
         postgres=settings.EMBEDDED_POSTGRES,
-        valkey=settings.EMBEDDED_VALKEY,
+        valkey=settings.EMBEDDED_VALKEY and valkey,
         durable=durable,
     )
     servers.start()

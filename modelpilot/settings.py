@@ -100,7 +100,16 @@ def kept_secret(path: Path) -> str:
     return path.read_text().strip()
 
 
+def version(changelog: Path) -> str:
+    """The newest heading."""
+    lines = changelog.read_text().splitlines() if changelog.exists() else []
+    return next((line[3:].strip() for line in lines if line.startswith("## ")), "unknown")
+
+
+VERSION = version(BASE_DIR / "CHANGELOG.md")
 DATA = Path(env("MODELPILOT_DATA", str(BASE_DIR / "data"))).resolve()
+# There while a restore runs, and after one that was killed: nothing else may start then.
+RESTORING = DATA / "restoring"
 HOST = env("MODELPILOT_HOST", "127.0.0.1")
 PORT = env_int("MODELPILOT_PORT", 8000)
 # The address that clients use, for absolute URLs; https here means production.
