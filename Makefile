@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 # Each of these has a target of its own: `make test` is what one runs again and again.
-SYSTEM := tests/chaos tests/fleet/test_serving.py tests/test_compose.py tests/test_up.py
+SYSTEM := tests/backup/test_restore.py tests/chaos tests/fleet/test_serving.py tests/test_compose.py tests/test_up.py
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo stripe-demo test test-system test-browser test-money chaos soak lint format bench lock

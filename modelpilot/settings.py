@@ -26,7 +26,12 @@ def env(name: str, default: str = "") -> str:
         return value
     file = os.environ.get(f"{name}_FILE")
     if file:
-        return Path(file).read_text().strip()
+        try:
+            return Path(file).read_text().strip()
+        except OSError as error:
+            raise ImproperlyConfigured(
+                f"{name}_FILE names {file}, which can't be read: {error.strerror}."
+            ) from None
     return default
 
 
@@ -84,6 +89,16 @@ def hour_costs(name: str) -> dict[str, float]:
 
 def kept_secret(path: Path) -> str:
     """The secret in `path`, made on first use and readable by its owner only."""
+    try:
+        return made_once(path)
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"MODELPILOT_DATA is {path.parent}, where {path.name} can't be kept: "
+            f"{error.strerror}. Make room, or name a folder that this user may write to."
+        ) from None
+
+
+def made_once(path: Path) -> str:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(f".{os.getpid()}")

@@ -25,9 +25,11 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connections
 from django.db.backends.postgresql.base import DatabaseWrapper
+from django.db.migrations.recorder import MigrationRecorder
 
 from billing import payments
-from modelpilot import embedded
+from inference.errors import CatalogError
+from modelpilot import embedded, schema
 from modelpilot.accounts.first_run import FirstRun, first_run
 from modelpilot.fleet.deployments import deploy_available
 from modelpilot.fleet.supervise import Child
@@ -122,6 +124,16 @@ def unreadiness() -> str | None:
     return None if response.status == 200 else f"/readyz answers {response.status}: {body}"
 
 
+def refuse_newer() -> None:
+    """What a newer version made of the tables, this one would only spoil."""
+    applied = MigrationRecorder(connections["default"]).applied_migrations()
+    if newer := schema.unknown(f"{app}.{name}" for app, name in applied):
+        raise CommandError(
+            f"The database is of a newer ModelPilot than this one ({settings.VERSION}): it has "
+            f"{newer[-1]}. Start that version, or restore the backup from before the upgrade."
+        )
+
+
 def leave_database() -> None:
     """We only watch from here on: the connections are for those who work."""
     for connection in connections.all(initialized_only=True):
@@ -166,12 +178,15 @@ class Command(BaseCommand):
 
     def prepare(self) -> None:
         try:
+            refuse_newer()
             call_command("migrate", verbosity=0, interactive=False)
             welcome = first_run()
             deploy_available()
             self.reconcile_soon()
         except OperationalError as error:
             raise CommandError(f"The database does not answer: {error}") from None
+        except CatalogError as error:
+            raise CommandError(error.message) from None
         finally:
             leave_database()
         if welcome:
