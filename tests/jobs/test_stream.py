@@ -10,7 +10,7 @@ from redis import Redis
 
 from inference.types import Delta
 from modelpilot.jobs import stream, valkey
-from modelpilot.jobs.follow import Reader, Subscription
+from modelpilot.jobs.follow import BACKLOG_BYTES, Reader, Subscription
 from modelpilot.jobs.ids import new_id
 from modelpilot.jobs.parts import Event
 from modelpilot.jobs.stream import END, RESTART, Channel, Publisher
@@ -91,6 +91,41 @@ def test_it_goes_on_after_a_position(publisher: Publisher) -> None:
         second = reader.subscribe(channel.job, after=first.position)
         speak(channel, ["two"])
         assert (await second.get())["text"] == "two"
+
+    run(follow)
+
+
+def test_who_comes_later_lacks_nothing_of_before(publisher: Publisher) -> None:
+    async def follow(reader: Reader) -> None:
+        channel = publisher.open(new_id(), 1)
+        first = reader.subscribe(channel.job)
+        speak(channel, ["one "])
+        assert (await first.get())["text"] == "one "
+        # The reader waits for what comes after that, and gets it before it hears of the second.
+        second = Subscription(channel.job, reader.wake_soon, watched=False, after=(0, 0))
+        reader.subscriptions[stream.key(channel.job).encode()].add(second)
+        speak(channel, ["two "])
+        assert (await first.get())["text"] == "two "
+        reader.wake_soon()
+        channel.end()
+        assert await text_until_end(second) == "one two "
+
+    run(follow)
+
+
+def test_who_does_not_read_is_left_alone_and_lacks_nothing(publisher: Publisher) -> None:
+    async def follow(reader: Reader) -> None:
+        channel = publisher.open(new_id(), 1)
+        stalled, other = (reader.subscribe(channel.job) for _ in range(2))
+        said = []
+        for number in range(400):
+            said.append(f"{number} and so on, and on " * 20)
+            await asyncio.to_thread(speak, channel, said[-1:])
+            assert (await other.get())["text"] == said[-1]
+        channel.end()
+        assert await other.get() == END
+        assert stalled.backlog < 2 * BACKLOG_BYTES < sum(map(len, said)) / 4
+        assert await text_until_end(stalled) == "".join(said)
 
     run(follow)
 
