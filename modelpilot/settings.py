@@ -139,6 +139,8 @@ WEBHOOK_HTTP_HOSTS = frozenset(host.lower() for host in env_list("MODELPILOT_WEB
 # Requests per period and client IP: for calls, and for polling routes.
 RATE_LIMIT = rate("MODELPILOT_RATE_LIMIT", "100/minute")
 POLL_RATE_LIMIT = rate("MODELPILOT_POLL_RATE_LIMIT", "600/minute")
+# Requests that a web process has open at once, streams included; more are told to come again.
+REQUESTS_AT_ONCE = env_int("MODELPILOT_REQUESTS_AT_ONCE", 4000)
 BODY_LIMIT = 10 * 1024 * 1024
 BODY_TIMEOUT_S = 15.0
 # The gate has counted already; Django's own limit is lower, and an error that nobody expects.
@@ -252,6 +254,8 @@ LEASE_S = 30
 MAX_ATTEMPTS = 3
 # Jobs that an account may have queued and running at once.
 JOBS_PER_ACCOUNT = env_int("MODELPILOT_JOBS_PER_ACCOUNT", 10_000)
+# Jobs that may wait for one model before accounts that wait for it must.
+JOBS_PER_MODEL = env_int("MODELPILOT_JOBS_PER_MODEL", 100_000)
 IDLE_SECONDS = env_int("MODELPILOT_IDLE_SECONDS", 300)
 # What an hour of each device costs the operator, in USD: "cpu", a GPU's name, or "gpu".
 DEVICE_HOUR_COST = hour_costs("MODELPILOT_DEVICE_HOUR_COST")

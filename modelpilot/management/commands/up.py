@@ -9,6 +9,7 @@ import errno
 import fcntl
 import http.client
 import os
+import resource
 import signal
 import socket
 import sys
@@ -48,6 +49,11 @@ HOUSEKEEPING = (
 ).split()
 
 
+# Files and connections that a process may have open: a shell's usual thousand is no thousand
+# clients.
+FILES = 65_536
+
+
 class Stopped(BaseException):
     """A signal came while we were still starting."""
 
@@ -85,6 +91,14 @@ def only_one() -> Iterator[None]:
                 "MODELPILOT_DATA and MODELPILOT_PORT to others."
             )
         yield
+
+
+def allow_many_files() -> None:
+    """As many as this user may, for us and all that we start."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def check_port() -> None:
@@ -165,6 +179,7 @@ class Command(BaseCommand):
             raise Stopped
 
     def run_all(self) -> None:
+        allow_many_files()
         with only_one():
             check_port()
             with embedded.running(settings) as servers:
