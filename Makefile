@@ -5,10 +5,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 # Each of these has a target of its own: `make test` is what one runs again and again.
-SYSTEM := tests/backup/test_restore.py tests/chaos tests/fleet/test_serving.py tests/test_compose.py tests/test_up.py
+SYSTEM := tests/backup/test_restore.py tests/chaos tests/fleet/test_serving.py tests/test_compose.py \
+	tests/test_stripe_check.py tests/test_up.py tests/upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo stripe-demo test test-system test-browser test-money chaos soak lint format bench lock
+.PHONY: help run demo stripe-demo stripe-check test test-system test-browser test-gpu test-money chaos soak \
+	lint format bench lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +23,9 @@ demo: $(INSTALLED) ## Generate one of each kind through the public API
 
 stripe-demo: $(INSTALLED) ## Buy credit from a stand-in for Stripe, in a throw-away installation
 	@exec $(BIN)/python -m tests.fake_stripe
+
+stripe-check: $(INSTALLED) ## The same with Stripe itself, in its test mode, by hand
+	@exec $(BIN)/python -m tests.stripe_check
 
 test: $(INSTALLED) ## Run the tests, on the real PostgreSQL and Valkey
 	@exec $(BIN)/python -m pytest $(addprefix --ignore ,$(SYSTEM)) $(ARGS)
@@ -40,6 +45,9 @@ test-browser: $(INSTALLED) ## Click through the pages with Chromium
 		apt-get install --quiet=2 --yes --no-install-recommends chromium >/dev/null; } || { \
 		echo "There is no chromium in PATH: install it (Debian: apt-get install chromium)."; exit 1; }
 	@exec $(BIN)/python -m pytest tests/browser $(ARGS)
+
+test-gpu: $(INSTALLED) ## Run the engines on this machine's NVIDIA GPU
+	@exec $(BIN)/python -m pytest -c tests/gpu/pytest.ini --confcutdir=tests/gpu tests/gpu $(ARGS)
 
 test-money: $(INSTALLED) ## Run the tests of money with all histories and orders (minutes)
 	@exec $(BIN)/python -m pytest --full tests/billing $(ARGS)

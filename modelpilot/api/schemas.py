@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from billing.money import micros
+from inference.catalog import MOST_DEVICES
 from modelpilot.errors import ApiError
 from modelpilot.jobs import outbound
 
@@ -499,9 +500,14 @@ class QuoteBody(Native):
 EngineName = Annotated[str, Field(min_length=1, max_length=100)]
 
 
+# On how many devices each pod sits: of one of the card's ways, or null as well.
+DeviceCount = Annotated[Whole, Field(ge=1, le=MOST_DEVICES)]
+
+
 class DeployBody(Native):
     model: ModelName
     engine: EngineName | None = None
+    devices: DeviceCount | None = None
 
 
 class DeploymentChange(Native):
@@ -511,6 +517,7 @@ class DeploymentChange(Native):
     replicas: Annotated[Whole, Field(ge=1, le=MAX_REPLICAS)] = 1
     idle_seconds: Annotated[Whole, Field(ge=0, le=MAX_IDLE_SECONDS)] | None = None
     engine: EngineName | None = None
+    devices: DeviceCount | None = None
 
 
 # Billing

@@ -322,7 +322,7 @@ def test_a_broken_step_fails_its_request_and_the_next_one_is_answered(smollm: An
         hook.remove()
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
-    hook = smollm.loop.model.register_forward_pre_hook(break_once)
+    hook = smollm.loop.runner.model.register_forward_pre_hook(break_once)
     with pytest.raises(InferenceError, match="illegal memory access") as failure:
         smollm.generate(ask(), silent)
     assert failure.value.retryable
@@ -335,7 +335,7 @@ def test_a_dead_worker_is_replaced(smollm: Any) -> None:
         hook.remove()
         raise SystemExit
 
-    hook = smollm.loop.model.register_forward_pre_hook(die)
+    hook = smollm.loop.runner.model.register_forward_pre_hook(die)
     with pytest.raises(InferenceError) as failure:
         smollm.generate(ask(), silent)
     assert failure.value.retryable

@@ -96,14 +96,14 @@ def look_at_model(deployment: Deployment) -> Finding:
         )
     if deployment.failures:
         return warn(f"{deployment.model} failed to load: {deployment.error}", "It is tried again.")
-    if reason := deployments.obstacle(card, deployment.engine):
+    if reason := deployments.obstacle(card, deployment.choice):
         return cannot_serve(deployment, reason)
     return ok(f"{deployment.model} can be served.")
 
 
 def cannot_serve(deployment: Deployment, reason: str) -> Finding:
     text = f"{deployment.model} is deployed, and this machine can't serve it as it is. {reason}"
-    picked = deployments.picked_for(cards().cards[deployment.model], deployment.engine)
+    picked = deployments.picked_for(cards().cards[deployment.model], deployment.choice)
     if Node.objects.exclude(name=settings.NODE).exists():
         return warn(text, "Fine if another node does.")
     if picked.obstacle is None and weights.named_on_hub(
