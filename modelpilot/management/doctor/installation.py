@@ -102,6 +102,12 @@ def look_at_port() -> Iterator[Finding]:
     reason = unreadiness()
     if reason is None:
         yield ok(f"The web server answers on {where}.")
+    elif '"overloaded"' in reason:
+        yield warn(
+            f"The web server on {where} has more to do than it can, and refuses some requests.",
+            "They are told when to come again. If it stays so: more web processes or cores, or see "
+            "MODELPILOT_REQUESTS_AT_ONCE.",
+        )
     else:
         yield fail(
             f"{listener_on(settings.PORT)} on {where}, and {reason}",
