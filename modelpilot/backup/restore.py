@@ -128,8 +128,8 @@ def check_unused(*, force: bool) -> None:
         )
     if not settings.EMBEDDED_POSTGRES and (others := database_says(OTHERS)):
         raise BackupError(
-            f"{others} others are connected to the database. Stop the web, housekeeping and nodes "
-            "on all machines."
+            f"Others are connected to the database, over {others} connections. Stop the web, "
+            "housekeeping and nodes on all machines."
         )
 
 

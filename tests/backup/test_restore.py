@@ -275,6 +275,35 @@ def test_what_is_refused(original: System, alice: Caller, tmp_path: Path) -> Non
         assert {each.name for each in aside.iterdir()} >= {"postgres", "outputs", "secret-key"}
 
 
+def test_into_a_database_of_ones_own(original: System, alice: Caller, tmp_path: Path) -> None:
+    """DATABASE_URL names another server, and REDIS_URL, too."""
+    path = tmp_path / "backup.tar"
+    original.manage("backup", str(path))
+    servers = embedded.Servers(tmp_path / "servers")
+    servers.start()
+    try:
+        theirs = {
+            "DATABASE_URL": embedded.database_url(tmp_path / "servers"),
+            "REDIS_URL": embedded.redis_url(tmp_path / "servers"),
+        }
+        with elsewhere(**theirs) as copy:
+            copy.manage("restore", str(path))
+            copy.start()
+            assert Caller(copy.base_url, alice.key).chat("a b").status_code == 200
+            copy.manage("backup", str(tmp_path / "again.tar"))
+            copy.stop()
+            with psycopg.connect(theirs["DATABASE_URL"]) as other:
+                other.execute("SELECT 1")
+                said = refused(copy, "restore", str(path), "--force")
+                assert "Others are connected to the database" in said
+            assert "a database with tables" in refused(copy, "restore", str(path))
+            assert "schema replaced_" in copy.manage("restore", str(path), "--force")
+            copy.start()
+            assert Caller(copy.base_url, alice.key).chat("a b").status_code == 200
+    finally:
+        servers.stop()
+
+
 def killed(system: System, after_s: float, *words: str) -> bool:
     """Whether kill -9 met the command before its end."""
     process = subprocess.Popen(
