@@ -151,7 +151,7 @@ async def submit(port: int, key: str, count: int) -> list[tuple[int, str | None,
     found: list[tuple[int, str | None, bytes]] = []
 
     async def one() -> None:
-        asking = Asking(port, key, "echo:fast", later=True)
+        asking = Asking(port, key, "echo:queued", later=True)
         found.extend([await asking.ask(f"job {number}") for number in left])
         asking.close()
 

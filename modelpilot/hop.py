@@ -20,7 +20,7 @@ outbound = ThreadPoolExecutor(max_workers=4, thread_name_prefix="hop-out")
 
 # How long a request may wait for a thread before anything of it was done. Whoever comes to more
 # work than can be done would else wait for ever longer, and be gone when its turn comes.
-PATIENCE_S = 10.0
+PATIENCE_S = 20.0
 
 
 class TooLate(Exception):

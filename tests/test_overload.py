@@ -52,6 +52,8 @@ def ready(system: System) -> tuple[int, str]:
 
 def test_past_as_many_requests_as_it_takes(system: System, alice: Caller) -> None:
     assert ready(system) == (200, "ready")
+    # Its pod is there: what waits for one is bounded, too.
+    assert alice.chat("warm", "echo-slow", max_tokens=1).status_code == 200
     before = alice.available()
     with ExitStack() as stack:
         streams = [
@@ -59,6 +61,7 @@ def test_past_as_many_requests_as_it_takes(system: System, alice: Caller) -> Non
             for number in range(AT_ONCE)
         ]
         for lines in streams:
+            assert lines.response.status_code == 200, lines.response.text
             assert next(iter(lines))
         for _ in range(3):
             assert_told_when(alice.chat("one more"))

@@ -262,7 +262,7 @@ def assert_money_kept(callers: dict[str, Caller], facts: Facts) -> None:
 
 def assert_rights_kept(system: System, callers: dict[str, Caller], facts: Facts) -> None:
     error_of(Caller(system.base_url, facts.revoked).get("balance"), 401, "invalid_api_key")
-    bounded = callers["emil bounded"].get("key").json()
+    bounded = callers["emil bounded"].get("key").json()["limits"]
     assert (bounded["concurrency"], bounded["requests_per_minute"]) == (3, 1000)
     error_of(callers["emil bounded"].chat("hello", "echo-slow"), 403, "permission_denied")
     assert callers["bob"].get("deployments").status_code == 200
