@@ -10,8 +10,8 @@ SYSTEM := tests/backup/test_restore.py tests/chaos tests/fleet/test_serving.py t
 	tests/upgrade
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo stripe-demo stripe-check test test-system test-browser test-gpu test-money chaos soak \
-	lint format bench load lock
+.PHONY: help run demo stripe-demo stripe-check test test-system test-browser test-gpu test-money \
+	clients chaos soak mutations proof lint format bench load lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,11 +34,20 @@ test: $(INSTALLED) ## Run the tests, on the real PostgreSQL and Valkey
 test-system: $(INSTALLED) ## Start, crowd, stop and break whole installations (minutes)
 	@exec $(BIN)/python -m pytest $(SYSTEM) $(ARGS)
 
+clients: $(INSTALLED) ## Drive every route of OpenAI's with its clients for Python and JavaScript
+	@exec $(BIN)/python -m tests.clients $(ARGS)
+
 chaos: $(INSTALLED) ## Three minutes of random faults on a system of its own, and a report
 	@exec $(BIN)/python -m tests.chaos $(ARGS)
 
 soak: $(INSTALLED) ## The same for half an hour
 	@exec $(BIN)/python -m tests.chaos --minutes 30 $(ARGS)
+
+mutations: $(INSTALLED) ## Take each guard away and see that the tests fail (minutes)
+	@exec $(BIN)/python -m tests.mutations $(ARGS)
+
+proof: $(INSTALLED) ## Every promise with the figure that it reaches, as a table (most of an hour)
+	@exec $(BIN)/python -m tests.proof $(ARGS)
 
 test-browser: $(INSTALLED) ## Click through the pages with Chromium
 	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \

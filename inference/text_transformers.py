@@ -5,7 +5,6 @@ probabilities for single requests, and sends no event on a cancel; docs/text.md 
 """
 
 import gc
-import json
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -23,8 +22,10 @@ from inference.decoding.packing import pack
 from inference.decoding.runner import Runner
 from inference.decoding.sampling import Sampling
 from inference.errors import ContextLengthExceeded, InferenceError, InvalidRequest
+from inference.text.answer_form import form_of
+from inference.text.bias import bias_of
 from inference.text.conversation import default_of, messages_of
-from inference.text.dialect import Splitter, Syntax, written
+from inference.text.dialect import Splitter
 from inference.text.vocabulary import Vocabulary
 from inference.text.writer import Writer
 from inference.types import ChatRequest, Device, Emit, Engine, Progress, Read, Result
@@ -227,22 +228,10 @@ class TextTransformers:
             seed=None if request.seed is None else request.seed + index,
             presence_penalty=request.presence_penalty,
             frequency_penalty=request.frequency_penalty,
-            bias=self._bias(request),
+            bias=bias_of(request, self._width),
             logprobs=request.top_logprobs if request.logprobs else None,
             constraint=constraint,
         )
-
-    def _bias(self, request: ChatRequest) -> dict[int, float]:
-        bias = {}
-        for name, value in request.logit_bias.items():
-            if not name.isdecimal() or int(name) >= self._width:
-                raise InvalidRequest(
-                    f"logit_bias names the token {name!r}; this model's tokens are the numbers "
-                    f"0 to {self._width - 1}.",
-                    param="logit_bias",
-                )
-            bias[int(name)] = float(value)
-        return bias
 
     # Thoughts, tools and grammars
 
@@ -266,7 +255,7 @@ class TextTransformers:
 
     def _compiled(self, request: ChatRequest) -> Any:
         """The grammar that the answer keeps to, or None."""
-        form, param = _form(request, self._vocabulary.syntax)
+        form, param = form_of(request, self._vocabulary.syntax)
         if form is None:
             return None
         try:
@@ -275,46 +264,6 @@ class TextTransformers:
             raise InvalidRequest(
                 f"The model cannot keep to this {param}: {error}", param=param
             ) from error
-
-
-def _form(request: ChatRequest, syntax: Syntax) -> tuple[dict[str, Any] | None, str]:
-    """What the answer must look like (see `Grammars.compile`), and the field that says so."""
-    choice = request.tool_choice
-    if request.tools and (choice == "required" or isinstance(choice, dict)):
-        name = choice["function"]["name"] if isinstance(choice, dict) else None
-        functions = [tool["function"] for tool in request.tools]
-        chosen = [one for one in functions if name is None or one["name"] == name]
-        if not chosen:
-            raise InvalidRequest(
-                f"tool_choice names {name!r}, which is none of the tools.", param="tool_choice"
-            )
-        one = isinstance(choice, dict) or not request.parallel_tool_calls
-        return _calls(chosen, syntax, one), "tools"
-    wanted = request.response_format or {}
-    if wanted.get("type") == "json_object":
-        return {"type": "object"}, "response_format"
-    if wanted.get("type") == "json_schema":
-        return wanted["json_schema"].get("schema", {}), "response_format"
-    return None, ""
-
-
-def _calls(functions: list[dict[str, Any]], syntax: Syntax, one: bool) -> dict[str, Any]:
-    tags = []
-    for function in functions:
-        begin, end = written(syntax, function["name"])
-        schema = function.get("parameters") or {"type": "object"}
-        content = {"type": "json_schema", "json_schema": schema, "max_whitespace_cnt": 1}
-        tags.append({"type": "tag", "begin": begin, "content": content, "end": end})
-    form = {
-        "type": "tags_with_separator",
-        "tags": tags,
-        "separator": "\n",
-        "at_least_one": True,
-        "stop_after_first": one,
-    }
-    # A copy by JSON: xgrammar's own models would keep parts of the request.
-    tag: dict[str, Any] = json.loads(json.dumps({"type": "structural_tag", "format": form}))
-    return {"structural_tag": tag}
 
 
 def _usage(prompt: int, cached: int, writers: list[Writer]) -> dict[str, Any]:

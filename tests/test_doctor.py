@@ -188,10 +188,10 @@ def test_a_restore_that_was_killed(nothing: System) -> None:
         (nothing.data / "restoring").unlink()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
 def test_a_full_disk(system: System) -> None:
-    disk = small_disk(system.data / "outputs")
-    assert disk is not None
+    disk = system.data / "outputs"
+    if not small_disk(disk):
+        pytest.skip("a small disk can't be mounted here, only root may")
     try:
         assert "safe to delete" in failed(system, "0.0 GB are free", str(disk))
         with open(disk / "fill", "wb") as file, pytest.raises(OSError, match="No space"):

@@ -86,17 +86,22 @@ class Fixed:
             log.exception("CUDA graphs can't be made of this model: it runs slower without.")
             self.forget()
 
-    def cost(self) -> int:
-        """How many bytes of the GPU `capture` will take, by making the largest graph."""
+    def cost(self) -> int | None:
+        """How many bytes of the GPU `capture` will take, by making the largest graph.
+
+        None if it can't be made.
+        """
         self._fill(())
         self._run(SIZES[-1])
         torch.cuda.synchronize(self.model.device)
+        # Capturing begins with this, and what it gives back must not hide what a graph takes.
+        torch.cuda.empty_cache()
         free, pooled = _memory(self.model.device)
         try:
             self._capture(SIZES[-1], torch.cuda.graph_pool_handle())
         except Exception:
-            log.exception("A CUDA graph can't be made of this model.")
-            return 0
+            log.exception("A CUDA graph can't be made of this model: it runs slower without.")
+            return None
         free_after, pooled_after = _memory(self.model.device)
         self.forget()
         pooled = max(0, pooled_after - pooled)

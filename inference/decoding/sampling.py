@@ -11,6 +11,7 @@ import torch
 
 # Nearly always enough tokens to hold `top_p` of the probability; else all are sorted.
 LIKELIEST = 128
+LEAST = 1e-9
 # What OpenAI says of a token that can't come.
 IMPOSSIBLE = -9999.0
 
@@ -158,7 +159,9 @@ def _nucleus(
 
     Looks at `most` of them; the second answer tells of each row whether that was too few.
     """
-    limits = scaled.new_tensor([rows[number].top_p for number in numbers])[:, None]
+    # The likeliest one is always among them.
+    top_p = [max(rows[number].top_p, LEAST) for number in numbers]
+    limits = scaled.new_tensor(top_p)[:, None]
     most = min(most, scaled.shape[-1])
     values, tokens = scaled.topk(most, dim=-1)
     probabilities = (values - scaled.logsumexp(dim=-1, keepdim=True)).exp()

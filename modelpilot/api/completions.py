@@ -8,7 +8,7 @@ from ninja import Router
 
 from modelpilot.api import chat
 from modelpilot.api.auth import Key
-from modelpilot.api.schemas import CompletionBody
+from modelpilot.api.text import CompletionBody
 from modelpilot.jobs.parts import Event, Logprobs
 
 router = Router(tags=["OpenAI-compatible"])

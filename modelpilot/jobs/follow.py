@@ -110,8 +110,6 @@ class Reader:
         self.control_position: Position = (0, 0)
         # Followers are held by their requests alone: one that goes away is gone here too.
         self.subscriptions: dict[bytes, weakref.WeakSet[Subscription]] = {}
-        # From where each stream is being read now.
-        self.starts: dict[bytes, Position] = {}
         # Not ended by cancelling: redis-py may swallow that.
         self.closed = False
         self.reading = asyncio.create_task(self.read())
@@ -176,38 +174,49 @@ class Reader:
 
     async def read(self) -> None:
         while not self.closed:
+            asked = self.positions()
             try:
-                answer: Any = await self.client.xread(self.positions(), block=int(TICK_S * 1000))
+                after: Any = {stream: spell(at) for stream, at in asked.items()}
+                answer: Any = await self.client.xread(after, block=int(TICK_S * 1000))
             except valkey.AWAY as error:
                 log.warning("Valkey is away, followers wait for the row: %s", error)
                 await asyncio.sleep(0.5)
                 continue
             for stream, entries in answer or ():
-                self.deliver(stream, entries)
+                self.deliver(stream, entries, asked[stream])
 
-    def positions(self) -> dict[Any, Any]:
+    def positions(self) -> dict[bytes, Position]:
         """Where to read on in each stream; streams without followers are forgotten here."""
-        self.starts = {}
+        streams = {self.control: self.control_position}
         for stream in list(self.subscriptions):
             followers = list(self.subscriptions[stream])
             if reading := [each.position for each in followers if each.has_room()]:
-                self.starts[stream] = min(reading)
+                streams[stream] = min(reading)
             elif not followers:
                 del self.subscriptions[stream]
-        streams: dict[bytes, str] = {self.control: spell(self.control_position)}
-        return streams | {stream: spell(start) for stream, start in self.starts.items()}
+        return streams
 
-    def deliver(self, stream: bytes, entries: list[tuple[bytes, dict[bytes, bytes]]]) -> None:
+    def deliver(
+        self, stream: bytes, entries: list[tuple[bytes, dict[bytes, bytes]]], after: Position
+    ) -> None:
+        """Give what Valkey said of a stream `after` that position to its followers.
+
+        Not to those who came while it was asked, and lack what was before: it is theirs with the
+        next answer.
+        """
         if stream == self.control:
             self.control_position = position(entries[-1][0])
             return
-        start = self.starts[stream]
+        followers = [
+            follower
+            for follower in self.subscriptions.get(stream, ())
+            if follower.position >= after
+        ]
         for entry_id, fields in entries:
             entry, size = position(entry_id), len(fields[FIELD])
             events = orjson.loads(fields[FIELD])
-            for subscription in self.subscriptions.get(stream, ()):
-                # Who was further back when this was asked for lacks what came between.
-                if start <= subscription.position < entry and subscription.has_room():
+            for subscription in followers:
+                if subscription.position < entry and subscription.has_room():
                     subscription.put(entry, events, size)
 
 

@@ -245,7 +245,8 @@ def test_the_cards_memory_is_kept(
     if on_gpu:
         taken = (free - torch.cuda.mem_get_info()[0]) / 1e6
         print(f"2000 MB: {taken:.0f} MB taken, {engine.loop.room} tokens")
-        assert 1000 < taken < 2000
+        # A layer is copied in a step, and this model has but two: a third is left for that.
+        assert 700 < taken < 2000
     engine.close()
     del engine
     assert memory() - before < 20e6
