@@ -19,7 +19,7 @@ from tests.system import CATALOG, System, product
 
 READERS = 100
 TOKENS = 800
-WORD = "x" * 500
+WORD = "x" * 1500
 MEGABYTES = 50
 # As over the internet: on the loopback the kernel alone would take megabytes for each.
 SEGMENT = 536
