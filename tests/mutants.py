@@ -194,7 +194,7 @@ MUTANTS = [
     ),
     edited(
         "submits of a key don't wait for each other",
-        "tests/jobs/test_under_way.py::test_of_40_at_once_exactly_as_many_as_the_key_may",
+        "tests/jobs/test_under_way.py::test_a_submit_waits_for_those_before_it_and_counts_them",
         f"{JOBS}submit.py",
         "    ApiKey.objects.select_for_update(no_key=True).filter(id=key).first()",
         "    ApiKey.objects.filter(id=key).first()",
@@ -210,8 +210,8 @@ MUTANTS = [
         "a failure costs its price",
         "tests/jobs/test_settlement.py::test_what_fails_costs_nothing",
         f"{FLEET}run.py",
-        "self.finish(Job.State.FAILED, charge=0, error=error)",
-        "self.finish(Job.State.FAILED, charge=self.claim.price, error=error)",
+        "self.finish(Job.State.FAILED, charge=0, error=",
+        "self.finish(Job.State.FAILED, charge=self.claim.price, error=",
     ),
     edited(
         "an engine that is closed under a job fails it",

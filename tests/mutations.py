@@ -45,6 +45,9 @@ def main() -> int:
     arguments = parsed()
     forget_the_developers_environment()
     chosen = [mutant for mutant in MUTANTS if arguments.only in mutant.name]
+    if stale := [mutant.name for mutant in chosen if not all(map(applies, mutant.edits))]:
+        print("The source has changed under these mutants:", *stale, sep="\n    ")
+        return 2
     workers = min(os.cpu_count() or 1, len(chosen))
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         copies: queue.Queue[Path] = queue.Queue()
@@ -100,11 +103,14 @@ def tried_in(copy: Path, mutant: Mutant) -> list[str]:
             migration.unlink()
 
 
+def applies(edit: Edit) -> bool:
+    return (ROOT / edit.file).read_text().count(edit.before) == 1
+
+
 def change(copy: Path, edit: Edit) -> tuple[Path, str]:
     """The file, and what was in it before."""
     path = copy / edit.file
     text = path.read_text()
-    assert text.count(edit.before) == 1, f"{edit.file} has no longer once: {edit.before}"
     write(path, text.replace(edit.before, edit.after))
     return path, text
 
