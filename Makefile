@@ -5,12 +5,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 # Each of these has a target of its own: `make test` is what one runs again and again.
-SYSTEM := tests/chaos tests/fleet/test_serving.py tests/test_compose.py tests/test_stripe_check.py \
-	tests/test_up.py
+SYSTEM := tests/backup/test_restore.py tests/chaos tests/fleet/test_serving.py tests/test_compose.py \
+	tests/test_overload.py tests/test_stalled_readers.py tests/test_stripe_check.py tests/test_up.py \
+	tests/upgrade
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo stripe-demo stripe-check test test-system test-browser test-gpu test-money \
-	clients chaos soak mutations proof lint format bench lock
+	clients chaos soak mutations proof lint format bench load lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +76,9 @@ format: $(INSTALLED) ## Format the code
 
 bench: $(INSTALLED) ## Measure this machine
 	@exec $(BIN)/python -m benchmarks.bench
+
+load: $(INSTALLED) ## A crowd: 1,000 streams, 10,000 jobs, 5,000 connections (minutes)
+	@exec $(BIN)/python -m benchmarks.crowd $(ARGS)
 
 lock: $(INSTALLED) ## Pin every dependency anew in requirements.lock
 	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet pyproject.toml \

@@ -8,7 +8,9 @@ from django.core.management import execute_from_command_line
 
 # These bring their own servers, or need none. The others get the embedded ones for as long as
 # they run; where `up` runs already, that only means not to stop them underneath.
-WITHOUT_SERVERS = set("up node pod check doctor models help version diffsettings".split())
+WITHOUT_SERVERS = set(
+    "up node pod check doctor models backup restore help version diffsettings".split()
+)
 
 
 def needs_servers(arguments: list[str]) -> bool:
@@ -20,13 +22,18 @@ def needs_servers(arguments: list[str]) -> bool:
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "modelpilot.settings")  # noqa: TID251
-    if not needs_servers(sys.argv[1:]):
-        execute_from_command_line(sys.argv)
-        return
     from django.conf import settings
+    from django.core.exceptions import ImproperlyConfigured
 
     from modelpilot import embedded
 
+    try:
+        settings.DATA  # noqa: B018 - reads them all
+    except ImproperlyConfigured as error:
+        sys.exit(f"Wrong settings: {error}")
+    if not needs_servers(sys.argv[1:]):
+        execute_from_command_line(sys.argv)
+        return
     try:
         with embedded.running(settings):
             execute_from_command_line(sys.argv)

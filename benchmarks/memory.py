@@ -4,7 +4,11 @@ RSS counts a shared page in every process that has it; PSS shares it out among t
 can be added up.
 """
 
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import psutil
 
@@ -51,3 +55,52 @@ def memory_of(process: psutil.Process) -> tuple[float, float, float] | None:
     except psutil.NoSuchProcess:
         return None
     return full.rss / 1e6, full.pss / 1e6, full.uss / 1e6
+
+
+EVERY_S = 2.0
+
+
+@dataclass
+class Watch:
+    """PSS of each part in MB, over time: by what was going on, its samples in order."""
+
+    system: Stack
+    samples: dict[str, list[dict[str, float]]] = field(default_factory=dict)
+
+    def look(self) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for part, processes in self.system.processes().items():
+            sizes = [memory for process in processes if (memory := memory_of(process))]
+            found[part] = sum(pss for _, pss, _ in sizes)
+        return found
+
+    @contextmanager
+    def during(self, phase: str) -> Iterator[None]:
+        """Look every EVERY_S, and at the end."""
+        over = threading.Event()
+        samples = self.samples.setdefault(phase, [])
+
+        def watch() -> None:
+            while not over.wait(EVERY_S):
+                samples.append(self.look())
+
+        thread = threading.Thread(target=watch)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+            samples.append(self.look())
+
+    def peak(self, part: str, phase: str) -> float:
+        return max((sample.get(part, 0.0) for sample in self.samples[phase]), default=0.0)
+
+    def table(self) -> str:
+        """The most that each part had in each phase."""
+        parts = {part for samples in self.samples.values() for each in samples for part in each}
+        rows = [
+            [part, *(f"{self.peak(part, phase):.0f}" for phase in self.samples)] for part in parts
+        ]
+        rows.sort(key=lambda row: -float(row[-1]))
+        return table(["PSS, MB", *self.samples], rows)

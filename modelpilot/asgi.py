@@ -24,7 +24,7 @@ from django.conf import settings
 from django.contrib.staticfiles.finders import get_finders
 from django.core import signals
 from django.core.handlers.asgi import ASGIHandler
-from django.db import close_old_connections, reset_queries
+from django.db import close_old_connections, connections, reset_queries
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from servestatic import ServeStaticASGI
@@ -37,6 +37,9 @@ from modelpilot.hop import run_in
 
 # uvicorn runs none by itself, and `up` is not the only one who starts it.
 checks.refuse()
+
+# Whoever waits for a row that somebody has locked gives its thread back, and says 503.
+connections.settings["default"]["OPTIONS"].setdefault("options", "-c lock_timeout=5s")
 
 for signal in (signals.request_started, signals.request_finished):
     signal.disconnect(close_old_connections)

@@ -113,4 +113,24 @@ def check_bucket(**_: Any) -> list[CheckMessage]:
     ]
 
 
-CHECKS = (check_secret, check_public_url, check_proxies, check_log_format, check_bucket)
+@register
+def check_restored(**_: Any) -> list[CheckMessage]:
+    if not settings.RESTORING.exists():
+        return []
+    return [
+        Error(
+            f"A restore into {settings.DATA} has not ended: what is there is not whole.",
+            hint="Let it end, or run `python manage.py restore FILE` again.",
+            id="modelpilot.E006",
+        )
+    ]
+
+
+CHECKS = (
+    check_secret,
+    check_public_url,
+    check_proxies,
+    check_log_format,
+    check_bucket,
+    check_restored,
+)

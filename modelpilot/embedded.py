@@ -169,8 +169,8 @@ class Share:
     def ready(self) -> bool:
         return self.pid() is not None and self.kept() and answers(self.place)
 
-    def wait_until_ready(self) -> None:
-        deadline = time.monotonic() + START_S
+    def wait_until_ready(self, patience_s: float) -> None:
+        deadline = time.monotonic() + patience_s
         while not self.ready():
             self.ensure_kept()
             if time.monotonic() > deadline:
@@ -247,13 +247,13 @@ class Servers:
         self.shares = {name: Share(Place(data, name), durable) for name in names}
         self._pids: dict[Name, int | None] = {}
 
-    def start(self) -> None:
+    def start(self, patience_s: float = START_S) -> None:
         try:
             for share in self.shares.values():
                 share.take()
                 share.ensure_kept()
             for share in self.shares.values():
-                share.wait_until_ready()
+                share.wait_until_ready(patience_s)
         except BaseException:
             with suppress(ServerError):
                 self.stop()
@@ -282,15 +282,17 @@ class Servers:
 
 
 @contextmanager
-def running(settings: Settings, *, durable: bool = True) -> Iterator[Servers]:
+def running(
+    settings: Settings, *, valkey: bool = True, durable: bool = True, patience_s: float = START_S
+) -> Iterator[Servers]:
     """The embedded servers that these settings name, for as long as the block runs."""
     servers = Servers(
         settings.DATA,
         postgres=settings.EMBEDDED_POSTGRES,
-        valkey=settings.EMBEDDED_VALKEY,
+        valkey=settings.EMBEDDED_VALKEY and valkey,
         durable=durable,
     )
-    servers.start()
+    servers.start(patience_s)
     try:
         yield servers
     finally:

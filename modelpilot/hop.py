@@ -1,6 +1,7 @@
 """Hops from the event loop to threads that may block: one pool for PostgreSQL, one for Stripe."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -17,9 +18,38 @@ threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="hop")
 outbound = ThreadPoolExecutor(max_workers=4, thread_name_prefix="hop-out")
 
 
+# How long a request may wait for a thread before anything of it was done. Whoever comes to more
+# work than can be done would else wait for ever longer, and be gone when its turn comes.
+PATIENCE_S = 20.0
+
+
+class TooLate(Exception):
+    """No thread came to it in time: nothing was done."""
+
+
+class Lateness:
+    """When somebody was last turned away for it."""
+
+    at = -1e9
+
+
 async def hop(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run `function` in a thread; its database connection goes back to the pool at the end."""
     return await run_in(threads, lambda: function(*args, **kwargs))
+
+
+async def hop_in_time(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """`hop` for the beginning of a request; after PATIENCE_S it raises TooLate instead."""
+    asked = time.monotonic()
+
+    def begin() -> T:
+        now = time.monotonic()
+        if now - asked > PATIENCE_S:
+            Lateness.at = now
+            raise TooLate
+        return function(*args, **kwargs)
+
+    return await run_in(threads, begin)
 
 
 async def hop_out(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

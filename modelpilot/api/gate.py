@@ -7,10 +7,12 @@ import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+import orjson
 from django.conf import settings
 from django.http import HttpRequest
 
 from modelpilot import logs
+from modelpilot.api.admission import admission, overloaded
 from modelpilot.api.record import record
 from modelpilot.errors import ApiError
 
@@ -26,6 +28,8 @@ HSTS = (
     if settings.SECURE_HSTS_SECONDS
     else []
 )
+# A client that has read nothing for so long has left, whatever its kernel says.
+STALLED_S = 300.0
 # A whole body for Django when there is none, or when it must not see one.
 NO_BODY: Message = {"type": "http.request", "body": b"", "more_body": False}
 
@@ -70,13 +74,53 @@ class Gate:
                 if "modelpilot.refused_body" in scope:
                     # The rest of it is still on its way.
                     message["headers"].append((b"connection", b"close"))
-            await send(message)
+            await send_or_hang_up(send, message)
             complete = message["type"] == "http.response.body" and not message.get("more_body")
 
+        admitted = admission.admits(scope.get("path", ""))
+        admission.open += admitted
         try:
-            await self.application(scope, body.receive, send_with_headers)
+            application = self.application if admitted else refuse
+            await application(scope, body.receive, send_with_headers)
         finally:
+            admission.open -= admitted
             record(scope, status, complete, time.perf_counter() - started)
+
+
+async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    """503, without a look at the request; calls get it in the one envelope."""
+    error = overloaded()
+    scope["modelpilot.route"] = "overloaded"
+    kind, content = b"text/plain; charset=utf-8", error.message.encode()
+    if is_api(scope.get("path", "")):
+        kind, content = b"application/json", orjson.dumps(error.body())
+    headers = [
+        (b"content-type", kind),
+        (b"content-length", str(len(content)).encode()),
+        (b"retry-after", error.headers["Retry-After"].encode()),
+    ]
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})
+
+
+async def send_or_hang_up(send: Send, message: Message) -> None:
+    """Send, for at most STALLED_S: a reader that has stalled would be kept for ever.
+
+    Hanging up is to whoever answers as if the client had left.
+    """
+    try:
+        async with asyncio.timeout(STALLED_S):
+            await send(message)
+    except TimeoutError:
+        # ASGI has no word for it, and closing politely would wait for the reader, too.
+        transport = getattr(getattr(send, "__self__", None), "transport", None)
+        if transport is None:
+            raise
+        transport.abort()
+
+
+def is_api(path: str) -> bool:
+    return path.startswith(("/api/", "/v1/", "/outputs/"))
 
 
 class Body:

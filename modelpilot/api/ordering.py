@@ -19,7 +19,7 @@ from modelpilot.errors import ApiError
 from modelpilot.fleet import deployments
 from modelpilot.fleet.catalog import cards, price_of
 from modelpilot.fleet.deployments import Serving
-from modelpilot.hop import hop
+from modelpilot.hop import hop_in_time
 from modelpilot.jobs import measures, shown
 from modelpilot.jobs.follow import TICK, Subscription, reader
 from modelpilot.jobs.ids import new_id
@@ -127,7 +127,7 @@ async def place(
         accepted = submit(order)
         return card, serving, accepted, order.price if accepted == job else price_of_job(accepted)
 
-    card, serving, accepted, price = await hop(accept)
+    card, serving, accepted, price = await hop_in_time(accept)
     if accepted == job:
         bells.ring(card.id, serving.pods)
     else:

@@ -1,7 +1,9 @@
 """Following jobs from a web process: one reader, one blocking XREAD, however many clients.
 
 Subscribe first, then look at the row: an event can't fall between. Every TICK_S each
-follower gets a tick, on which it reads the row again, so that a lost event hangs nobody.
+follower that waits gets a tick, on which it reads the row again, so that a lost event hangs
+nobody. A follower whose client does not read is left alone once it has BACKLOG_BYTES before it:
+what comes then stays in Valkey until it goes on.
 """
 
 import asyncio
@@ -9,6 +11,7 @@ import logging
 import uuid
 import weakref
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -22,6 +25,8 @@ log = logging.getLogger(__name__)
 TICK_S = 5.0
 WATCH_LIFETIME_S = 15
 TICK: Event = {"type": "tick"}
+# As they are in Valkey; in here they take some five times that. One entry more may come.
+BACKLOG_BYTES = 16 * 1024
 
 Position = tuple[int, int]
 
@@ -38,27 +43,40 @@ def spell(at: Position) -> str:
 
 
 class Subscription:
-    """One follower's events of one job, after a position. Dropping it ends it."""
+    """One follower's events of one job, after a position. Dropping it ends it.
 
-    def __init__(self, job: uuid.UUID, *, watched: bool, after: Position) -> None:
+    `resume` is called when it has been left alone and has room again.
+    """
+
+    def __init__(
+        self, job: uuid.UUID, resume: Callable[[], None], *, watched: bool, after: Position
+    ) -> None:
         self.job = job
+        self.resume = resume
         self.watched = watched
         # How far the reader has come, and how far its follower.
         self.position = self.passed = after
-        self.events: deque[tuple[Event, Position | None]] = deque()
+        # With the last event of each entry, where that was and how large.
+        self.events: deque[tuple[Event, Position | None, int]] = deque()
+        self.backlog = 0
+        self.left_alone = False
         self.arrived = asyncio.Event()
 
-    def put(self, entry: Position, events: list[Event]) -> None:
-        if entry > self.position:
-            self.position = entry
-            *first, last = events
-            # Only with the last of its events has an entry been passed.
-            self.events.extend([*((event, None) for event in first), (last, entry)])
-            self.arrived.set()
+    def has_room(self) -> bool:
+        self.left_alone = self.backlog >= BACKLOG_BYTES
+        return not self.left_alone
+
+    def put(self, entry: Position, events: list[Event], size: int) -> None:
+        self.position = entry
+        *first, last = events
+        # Only with the last of its events has an entry been passed.
+        self.events.extend([*((event, None, 0) for event in first), (last, entry, size)])
+        self.backlog += size
+        self.arrived.set()
 
     def push(self, event: Event) -> None:
         """Add an event that is not from the stream."""
-        self.events.append((event, None))
+        self.events.append((event, None, 0))
         self.arrived.set()
 
     async def wait(self) -> None:
@@ -69,9 +87,13 @@ class Subscription:
 
     async def get(self) -> Event:
         await self.wait()
-        event, entry = self.events.popleft()
+        event, entry, size = self.events.popleft()
         if entry is not None:
             self.passed = entry
+            self.backlog -= size
+            if self.left_alone and self.backlog < BACKLOG_BYTES // 2:
+                self.left_alone = False
+                self.resume()
         return event
 
     def peek(self) -> Event:
@@ -98,12 +120,15 @@ class Reader:
         self, job: uuid.UUID, *, watched: bool = False, after: Position = (0, 0)
     ) -> Subscription:
         """Follow a job; `watched` keeps its `watch:` key alive meanwhile."""
-        subscription = Subscription(job, watched=watched, after=after)
+        subscription = Subscription(job, self.wake_soon, watched=watched, after=after)
         followers = self.subscriptions.setdefault(key(job).encode(), weakref.WeakSet())
         followers.add(subscription)
+        self.wake_soon()
+        return subscription
+
+    def wake_soon(self) -> None:
         if self.waking is None or self.waking.done():
             self.waking = asyncio.create_task(self.wake())
-        return subscription
 
     async def close(self) -> None:
         """Stop following; for loops that end before their process does."""
@@ -143,7 +168,8 @@ class Reader:
             await asyncio.sleep(TICK_S)
             for followers in list(self.subscriptions.values()):
                 for subscription in followers:
-                    subscription.push(TICK)
+                    if not subscription.events:
+                        subscription.push(TICK)
             await self.refresh_watches()
 
     async def read(self) -> None:
@@ -163,10 +189,10 @@ class Reader:
         """Where to read on in each stream; streams without followers are forgotten here."""
         streams = {self.control: self.control_position}
         for stream in list(self.subscriptions):
-            followers = [follower.position for follower in self.subscriptions[stream]]
-            if followers:
-                streams[stream] = min(followers)
-            else:
+            followers = list(self.subscriptions[stream])
+            if reading := [each.position for each in followers if each.has_room()]:
+                streams[stream] = min(reading)
+            elif not followers:
                 del self.subscriptions[stream]
         return streams
 
@@ -187,9 +213,11 @@ class Reader:
             if follower.position >= after
         ]
         for entry_id, fields in entries:
+            entry, size = position(entry_id), len(fields[FIELD])
             events = orjson.loads(fields[FIELD])
             for subscription in followers:
-                subscription.put(position(entry_id), events)
+                if subscription.position < entry and subscription.has_room():
+                    subscription.put(entry, events, size)
 
 
 readers: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Reader]" = (

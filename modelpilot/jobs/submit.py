@@ -16,12 +16,14 @@ from billing.money import usd
 from modelpilot import prepared
 from modelpilot.accounts.models import ApiKey
 from modelpilot.errors import ApiError
-from modelpilot.jobs import budgets, journal, sql
+from modelpilot.jobs import budgets, journal, queue, sql
 from modelpilot.jobs.models import Job
 
 IDEMPOTENCY_LIFETIME = timedelta(hours=24)
 # When to come again with more than may be under way: nobody knows which job ends first.
 ROOM_RETRY_S = 2
+# And when a whole queue has to become shorter.
+QUEUE_RETRY_S = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +64,20 @@ def submit(order: Order) -> uuid.UUID:
 
     Returns the job's id: `order.id`, or that of the earlier job under the same
     idempotency key. Raises ApiError 402 `max_cost_exceeded`, `insufficient_quota` and
-    `budget_exceeded`, 403 `account_frozen`, 422 `idempotency_key_reused` and 429
-    `rate_limit_exceeded` where as many jobs are under way as may be; then nothing was written.
+    `budget_exceeded`, 403 `account_frozen`, 422 `idempotency_key_reused`, 429
+    `rate_limit_exceeded` where as many jobs are under way as may be, and 503 `overloaded` where as
+    many wait for the model; then nothing was written.
     """
     if order.max_cost is not None and usd(order.price) > order.max_cost:
         # What was accepted at another price is still the answer to its idempotency key.
         if earlier := find_earlier(order):
             return earlier
         raise max_cost_exceeded(order, order.max_cost)
+    # Whoever waits for it already must wait for room; nobody shuts out the others.
+    if queue.crowded(order.model) and queue.waits(order.owner, order.model):
+        if earlier := find_earlier(order):
+            return earlier
+        raise queue_is_full(order)
     while True:
         try:
             refused = admit(order)
@@ -231,6 +239,17 @@ def max_cost_exceeded(order: Order, max_cost: float) -> ApiError:
         "Raise that, or ask for less.",
         param="max_cost",
         detail={"required": usd(order.price), "max_cost": max_cost},
+    )
+
+
+def queue_is_full(order: Order) -> ApiError:
+    return ApiError(
+        503,
+        "overloaded",
+        f"{settings.JOBS_PER_MODEL} jobs wait for {order.model}, yours among them. Nothing was "
+        "started or charged; send the request again after the seconds in Retry-After.",
+        type="server_error",
+        headers={"Retry-After": str(QUEUE_RETRY_S)},
     )
 
 

@@ -10,7 +10,7 @@ from redis import Redis
 
 from inference.types import Delta
 from modelpilot.jobs import stream, valkey
-from modelpilot.jobs.follow import Reader, Subscription
+from modelpilot.jobs.follow import BACKLOG_BYTES, Reader, Subscription
 from modelpilot.jobs.ids import new_id
 from modelpilot.jobs.parts import Event
 from modelpilot.jobs.stream import END, RESTART, Channel, Publisher
@@ -111,6 +111,23 @@ def test_who_comes_while_others_listen_misses_nothing(publisher: Publisher) -> N
         channel.end()
         texts = await asyncio.gather(*map(text_until_end, comers))
         assert set(texts) == {"".join(WORDS[:50])}
+
+    run(follow)
+
+
+def test_who_does_not_read_is_left_alone_and_lacks_nothing(publisher: Publisher) -> None:
+    async def follow(reader: Reader) -> None:
+        channel = publisher.open(new_id(), 1)
+        stalled, other = (reader.subscribe(channel.job) for _ in range(2))
+        said = []
+        for number in range(400):
+            said.append(f"{number} and so on, and on " * 20)
+            await asyncio.to_thread(speak, channel, said[-1:])
+            assert (await other.get())["text"] == said[-1]
+        channel.end()
+        assert await other.get() == END
+        assert stalled.backlog < 2 * BACKLOG_BYTES < sum(map(len, said)) / 4
+        assert await text_until_end(stalled) == "".join(said)
 
     run(follow)
 

@@ -9,6 +9,7 @@ import errno
 import fcntl
 import http.client
 import os
+import resource
 import signal
 import socket
 import sys
@@ -25,9 +26,11 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import OperationalError, connections
 from django.db.backends.postgresql.base import DatabaseWrapper
+from django.db.migrations.recorder import MigrationRecorder
 
 from billing import payments
-from modelpilot import embedded
+from inference.errors import CatalogError
+from modelpilot import embedded, schema
 from modelpilot.accounts.first_run import FirstRun, first_run
 from modelpilot.fleet.deployments import deploy_available
 from modelpilot.fleet.supervise import Child
@@ -44,6 +47,11 @@ HOUSEKEEPING = (
     "-m celery --quiet -A modelpilot.celery worker -B -P threads -c 3 -Q housekeeping -l WARNING "
     "--without-gossip --without-mingle --without-heartbeat -n housekeeping@%h"
 ).split()
+
+
+# Files and connections that a process may have open: a shell's usual thousand is no thousand
+# clients.
+FILES = 65_536
 
 
 class Stopped(BaseException):
@@ -85,6 +93,14 @@ def only_one() -> Iterator[None]:
         yield
 
 
+def allow_many_files() -> None:
+    """As many as this user may, for us and all that we start."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 def check_port() -> None:
     family = socket.AF_INET6 if ":" in settings.HOST else socket.AF_INET
     with socket.socket(family) as listener:
@@ -122,6 +138,16 @@ def unreadiness() -> str | None:
     return None if response.status == 200 else f"/readyz answers {response.status}: {body}"
 
 
+def refuse_newer() -> None:
+    """What a newer version made of the tables, this one would only spoil."""
+    applied = MigrationRecorder(connections["default"]).applied_migrations()
+    if newer := schema.unknown(f"{app}.{name}" for app, name in applied):
+        raise CommandError(
+            f"The database is of a newer ModelPilot than this one ({settings.VERSION}): it has "
+            f"{newer[-1]}. Start that version, or restore the backup from before the upgrade."
+        )
+
+
 def leave_database() -> None:
     """We only watch from here on: the connections are for those who work."""
     for connection in connections.all(initialized_only=True):
@@ -153,6 +179,7 @@ class Command(BaseCommand):
             raise Stopped
 
     def run_all(self) -> None:
+        allow_many_files()
         with only_one():
             check_port()
             with embedded.running(settings) as servers:
@@ -166,12 +193,15 @@ class Command(BaseCommand):
 
     def prepare(self) -> None:
         try:
+            refuse_newer()
             call_command("migrate", verbosity=0, interactive=False)
             welcome = first_run()
             deploy_available()
             self.reconcile_soon()
         except OperationalError as error:
             raise CommandError(f"The database does not answer: {error}") from None
+        except CatalogError as error:
+            raise CommandError(error.message) from None
         finally:
             leave_database()
         if welcome:
