@@ -6,9 +6,10 @@ from billing import ledger
 from modelpilot.accounts.models import User
 from modelpilot.jobs import valkey
 from tests.cast import member
+from tests.shop import identity, shop, stripe
 from tests.system import system
 
-__all__ = ["system"]
+__all__ = ["identity", "shop", "stripe", "system"]
 
 
 @pytest.fixture
