@@ -8,6 +8,8 @@ from typing import Annotated, Any
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from ninja import Query, Router
 
+from modelpilot.api.answers import deployments as answers
+from modelpilot.api.answers.shapes import ListOf
 from modelpilot.api.auth import Key
 from modelpilot.api.health import valkey_answers
 from modelpilot.api.schemas import DeployBody, DeploymentChange
@@ -26,14 +28,16 @@ DEPLOYER = Key("read", deploys=True)
 health_router = Router(tags=["Deployments"])
 
 
-@router.get("/deployments", auth=DEPLOYER, summary="List deployments")
+@router.get(
+    "/deployments", auth=DEPLOYER, summary="List deployments", response=ListOf[answers.Deployment]
+)
 async def list_deployments(request: HttpRequest) -> HttpResponseBase:
     """What is deployed: its pods, its queue, what was measured, and how long a job takes now."""
     found = await hop(overview.all_deployments)
     return JsonResponse({"object": "list", "data": [deployment_body(each) for each in found]})
 
 
-@router.get("/devices", auth=DEPLOYER, summary="List devices")
+@router.get("/devices", auth=DEPLOYER, summary="List devices", response=ListOf[answers.Device])
 async def list_devices(request: HttpRequest) -> HttpResponseBase:
     """The CPUs and GPUs of all machines: memory in MB, and the pods that sit there."""
     found = await hop(overview.all_devices)
@@ -41,13 +45,23 @@ async def list_devices(request: HttpRequest) -> HttpResponseBase:
     return JsonResponse({"object": "list", "data": data})
 
 
-@router.get("/deployments/{deployment_id}", auth=DEPLOYER, summary="Get a deployment")
+@router.get(
+    "/deployments/{deployment_id}",
+    auth=DEPLOYER,
+    summary="Get a deployment",
+    response=answers.Deployment,
+)
 async def get_deployment(request: HttpRequest, deployment_id: str) -> HttpResponseBase:
     """One deployment, as the list has it."""
     return JsonResponse(await hop(lambda: body_of(find(deployment_id))))
 
 
-@router.patch("/deployments/{deployment_id}", auth=DEPLOYER, summary="Change a deployment")
+@router.patch(
+    "/deployments/{deployment_id}",
+    auth=DEPLOYER,
+    summary="Change a deployment",
+    response=answers.Deployment,
+)
 async def change_deployment(
     request: HttpRequest, deployment_id: str, body: DeploymentChange
 ) -> HttpResponseBase:
@@ -62,7 +76,9 @@ async def change_deployment(
     return JsonResponse(await hop(change))
 
 
-@router.post("/deployments", auth=DEPLOYER, summary="Deploy a model")
+@router.post(
+    "/deployments", auth=DEPLOYER, summary="Deploy a model", response={201: answers.Deployment}
+)
 async def create_deployment(request: HttpRequest, body: DeployBody) -> HttpResponseBase:
     """Serve a model of the catalog; its first pod starts with its first job."""
     card = cards().find(body.model)
@@ -80,13 +96,23 @@ async def create_deployment(request: HttpRequest, body: DeployBody) -> HttpRespo
     return JsonResponse(await hop(deploy), status=201)
 
 
-@router.post("/deployments/{deployment_id}/start", auth=DEPLOYER, summary="Start a deployment")
+@router.post(
+    "/deployments/{deployment_id}/start",
+    auth=DEPLOYER,
+    summary="Start a deployment",
+    response=answers.Deployment,
+)
 async def start_deployment(request: HttpRequest, deployment_id: str) -> HttpResponseBase:
     """Serve its model again."""
     return JsonResponse(await hop(change, deployment_id, deployments.start))
 
 
-@router.post("/deployments/{deployment_id}/stop", auth=DEPLOYER, summary="Stop a deployment")
+@router.post(
+    "/deployments/{deployment_id}/stop",
+    auth=DEPLOYER,
+    summary="Stop a deployment",
+    response=answers.Deployment,
+)
 async def stop_deployment(request: HttpRequest, deployment_id: str) -> HttpResponseBase:
     """Stop its pods once their jobs are done; requests for it are answered 503."""
     return JsonResponse(await hop(change, deployment_id, deployments.stop))
@@ -154,6 +180,7 @@ def rounded(seconds: float | None) -> float | None:
     "/deployments/{deployment_id}/health",
     auth=Key("read", polling=True),
     summary="Check a deployment",
+    response={200: answers.Health, 503: answers.Health},
 )
 async def deployment_health(
     request: HttpRequest, deployment_id: str, strict: Annotated[bool, Query()] = False

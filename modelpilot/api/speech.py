@@ -13,6 +13,7 @@ from billing.money import usd
 from inference.types import Kind
 from modelpilot.api import ordering, waiting
 from modelpilot.api.auth import Key
+from modelpilot.api.openapi import sends
 from modelpilot.api.ordering import Placed
 from modelpilot.api.schemas import SpeechBody
 from modelpilot.api.voices import check_voice
@@ -35,7 +36,13 @@ MEDIA_TYPES = {
 }
 
 
-@router.post("/audio/speech", auth=Key("read", "proxy"), summary="Create speech")
+@router.post(
+    "/audio/speech",
+    auth=Key("read", "proxy"),
+    summary="Create speech",
+    response={200: None},
+    openapi_extra=sends(*MEDIA_TYPES.values()),
+)
 async def create_speech(request: HttpRequest, body: SpeechBody) -> HttpResponseBase:
     """Speak a text. The answer is the audio file, sent sentence by sentence as it is spoken."""
     check_voice(body.model, body.voice, body.speed)

@@ -45,6 +45,13 @@ def make() -> None:
     print(json.dumps(cast))
 
 
+def visitor(email: str) -> None:
+    """Print somebody new as JSON."""
+    user = person(email)
+    ledger.grant(user.id, micros("1000"), ref=f"visitor:{user.id}", reason="to try")
+    print(json.dumps(entrance(user, "visitor")))
+
+
 def person(email: str, **fields: Any) -> User:
     user = User.objects.create_user(email, "correct horse battery", **fields)
     ledger.open_account(user.id)
