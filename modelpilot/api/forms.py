@@ -24,9 +24,11 @@ def read_form(
     fields in `lists` may come several times in a form. Raises ApiError 400 or 422.
     """
     known = {field.alias or name for name, field in model.model_fields.items()}
-    fields = form(request, lists, known) if is_form(request) else parse_json(request)
+    as_form = is_form(request)
+    fields = form(request, lists, known) if as_form else parse_json(request)
     try:
-        body = model.model_validate(fields)
+        # All that a form has is text.
+        body = model.model_validate(fields, strict=not as_form)
     except ValidationError as error:
         # As ninja numbers them: the source and the body's name first.
         errors: list[Any] = [{**e, "loc": ("body", "body", *e["loc"])} for e in error.errors()]

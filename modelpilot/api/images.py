@@ -214,8 +214,8 @@ async def draw(
 
 def drawn(request: HttpRequest, job: Job, response_format: str | None) -> HttpResponseBase:
     """OpenAI's answer, from a job that has ended; ApiError if it did not succeed."""
-    if job.state != Job.State.SUCCEEDED:
-        raise shown.job_error(job.error)
+    if failure := shown.failure(job):
+        raise failure
     files = pictures(request, job, None if response_format == "url" else "b64_json")
     hidden = {"filename"} | ({"url"} if response_format == "b64_json" else set())
     return JsonResponse(

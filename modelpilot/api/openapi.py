@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from django.conf import settings
 from ninja import NinjaAPI
 from ninja.openapi.schema import OpenAPISchema
 
@@ -15,6 +16,12 @@ BOUNDS = {
     "le": "maximum",
     "lt": "exclusiveMaximum",
 }
+SESSION = {
+    "type": "apiKey",
+    "in": "cookie",
+    "name": settings.SESSION_COOKIE_NAME,
+    "description": "Of the site's own pages: what changes something needs X-CSRFToken, too.",
+}
 REFUSED = "Refused: the message says why, and what to do."
 AWAY = "Not at the moment: `Retry-After` says when."
 
@@ -26,9 +33,11 @@ class Described(NinjaAPI):
         schema = super().get_openapi_schema(**where)
         error = Error.model_json_schema(ref_template="#/components/schemas/{model}")
         schema["components"]["schemas"] |= error.pop("$defs") | {"Error": error}
+        schema["components"]["securitySchemes"]["Session"] = SESSION
         for operations in schema["paths"].values():
             for operation in operations.values():
                 operation["responses"] |= {"4XX": refusal(REFUSED), "503": refusal(AWAY)}
+                operation["security"] = [*operation.get("security", ()), {"Session": []}]
         for part in parts(schema):
             for name in BOUNDS.keys() & part.keys():
                 part[BOUNDS[name]] = part.pop(name)

@@ -70,12 +70,14 @@ WebhookUrl = Annotated[
 MaxCost = Annotated[Number, Field(ge=0)]
 
 
+# Strict: JSON says what is a number and what is text, and a client that mixes them up has made a
+# mistake. (A form knows text only; see forms.py.)
 class Native(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class OpenAI(BaseModel):
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", strict=True)
 
 
 # What most fields say to ask for nothing that we lack.

@@ -23,7 +23,7 @@ from modelpilot.api.forms import described, read_form
 from modelpilot.api.jobs import delete, find, known_id
 from modelpilot.api.openapi import sends
 from modelpilot.api.outputs import absolute, shown_output
-from modelpilot.api.schemas import OFF, Whole, refuse_unsupported
+from modelpilot.api.schemas import OFF, Whole, refuse_unsupported, spelled
 from modelpilot.errors import ApiError
 from modelpilot.fleet.catalog import cards
 from modelpilot.hop import hop
@@ -126,14 +126,22 @@ def file_of(job: Job, variant: str) -> Output:
     for output in job.outputs.all():
         if (output.media_type == MP4) == (variant == "video"):
             return output
-    raise ApiError(404, "output_not_found", "The files of this video were deleted.", param="id")
+    raise shown.job_error(shown.DELETED)
 
 
 # As OpenAI's clients ask for them
 
 
 class VideosBody(OpenAIDrawingBody):
-    seconds: Annotated[Whole, Field(ge=1, le=600)] | None = None
+    # A number, or as OpenAI's clients send it: as text.
+    seconds: (
+        Annotated[
+            Whole,
+            Field(ge=1, le=600, strict=False),
+            spelled(type=["integer", "string"], pattern=r"^[1-9]\d?$|^[1-5]\d\d$|^600$"),
+        ]
+        | None
+    ) = None
     # The first frame.
     input_reference: Annotated[Picture | None, Field(serialization_alias="image")] = None
     num_frames: Size | None = None
@@ -250,8 +258,8 @@ async def video_content(
         job = find(request, job_id, Kind.VIDEO)
         if not job.terminal:
             raise ApiError(409, "job_not_finished", "The video is still being made. Poll it.")
-        if job.state != Job.State.SUCCEEDED:
-            raise shown.job_error(job.error)
+        if failure := shown.failure(job):
+            raise failure
         return shown_output(file_of(job, variant))
 
     return await hop(content)

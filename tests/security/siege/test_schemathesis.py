@@ -77,7 +77,7 @@ def test_everything_is_as_described(
             *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG), "run"),
             *(f"{system.base_url}/api/v1/openapi.json", "--checks", "all"),
             *("--max-time", str(SECONDS), "--seed", str(seed), "--continue-on-failure"),
-            *("--request-timeout", "90", "--max-response-time", "60", "--workers", "2"),
+            *("--request-timeout", "90", "--max-response-time", "60"),
             *("--no-color", "--warnings", "off"),
             *("--report", "json", "--report-json-path", str(report)),
             *(word for header in headers for word in ("--header", header)),
