@@ -81,8 +81,8 @@ def test_a_secret_in_a_file_will_do(tmp_path: Path) -> None:
     assert (status, "no issues" in text) == (0, True), text
     code = (
         "-c import django; django.setup(); from django.conf import settings as s; "
-        "from modelpilot.api.gate import HSTS; "
-        "print(s.SESSION_COOKIE_SECURE, s.CSRF_COOKIE_SECURE, s.SESSION_COOKIE_NAME, HSTS)"
+        "from modelpilot.api.gate import ALWAYS; "
+        "print(s.SESSION_COOKIE_SECURE, s.CSRF_COOKIE_SECURE, s.SESSION_COOKIE_NAME, ALWAYS[1:])"
     )
     _, text = said(code, tmp_path, **env)
     assert text.startswith("True True __Host-session [(b'strict-transport-security'"), text

@@ -6,9 +6,12 @@ from typing import Any
 
 import orjson
 from asgiref.sync import iscoroutinefunction
+from django.core.exceptions import SuspiciousOperation
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.http.multipartparser import MultiPartParserError
 from django.utils.decorators import sync_and_async_middleware
+from django.views.defaults import bad_request
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
@@ -18,6 +21,9 @@ from modelpilot.errors import ApiError
 log = logging.getLogger(__name__)
 
 NOT_FOUND = ApiError(404, "not_found", "There is nothing at this address. See /api/v1/docs.")
+MALFORMED = ApiError(
+    400, "bad_request", "The request is malformed. Check its headers and, if it is one, its form."
+)
 BROKEN = ApiError(
     500,
     "internal_error",
@@ -73,6 +79,8 @@ def translate(request: HttpRequest, error: Exception) -> ApiError:
             return cause if isinstance(cause, ApiError) else http_error(error)
         case Http404():
             return NOT_FOUND
+        case SuspiciousOperation() | MultiPartParserError():
+            return MALFORMED
         case OperationalError() | InterfaceError():
             log.error("Request %s: no database: %s", gate.request_id(request), error)
             return AWAY
@@ -113,10 +121,17 @@ def envelope(get_response: Next) -> Next:
     if iscoroutinefunction(get_response):
 
         async def answer(request: HttpRequest) -> HttpResponseBase:
-            return finished(request, await get_response(request))
+            return finished(request, malformed(request) or await get_response(request))
 
         return answer
-    return lambda request: finished(request, get_response(request))
+    return lambda request: finished(request, malformed(request) or get_response(request))
+
+
+def malformed(request: HttpRequest) -> HttpResponseBase | None:
+    """The answer to what PostgreSQL can't be asked, nor anybody else: an address with a NUL."""
+    if "\x00" not in request.path and "%00" not in request.META.get("QUERY_STRING", ""):
+        return None
+    return respond(MALFORMED) if is_api(request.path) else bad_request(request, SuspiciousOperation())
 
 
 def finished(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
@@ -130,6 +145,9 @@ def finished(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBa
         response = respond(unasked(response.status_code, request.method or ""))
         if allow:
             response.headers["Allow"] = allow
+    if is_api(request.path):
+        # Whoever stands between may not keep what is an account's own.
+        response.headers.setdefault("Cache-Control", "private, no-store")
     if isinstance(response, HttpResponse) and not response.streaming:
         response.headers["Content-Length"] = str(len(response.content))
     return response
@@ -148,7 +166,7 @@ def unasked(status: int, method: str) -> ApiError:
                 405, "method_not_allowed", f"This route does not take {method}. See /api/v1/docs."
             )
         case 400:
-            return ApiError(400, "bad_request", "The request is malformed. Check its headers.")
+            return MALFORMED
     return (
         ApiError(status, "invalid_request", "The request was refused.") if status < 500 else BROKEN
     )

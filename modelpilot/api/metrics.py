@@ -8,8 +8,10 @@ import ipaddress
 from collections.abc import Iterator
 from typing import Any
 
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http.request import split_domain_port
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -77,7 +79,9 @@ async def admit(request: HttpRequest) -> None:
 
 
 def is_local(request: HttpRequest) -> bool:
-    if any(name in request.headers for name in FORWARDED):
+    # By another name a browser comes here that some page has sent.
+    named = split_domain_port(request.headers.get("Host", ""))[0] in settings.LOOPBACK_NAMES
+    if not named or any(name in request.headers for name in FORWARDED):
         return False
     try:
         return ipaddress.ip_address(request.META.get("REMOTE_ADDR", "")).is_loopback
