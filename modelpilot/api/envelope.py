@@ -131,7 +131,9 @@ def malformed(request: HttpRequest) -> HttpResponseBase | None:
     """The answer to what PostgreSQL can't be asked, nor anybody else: an address with a NUL."""
     if "\x00" not in request.path and "%00" not in request.META.get("QUERY_STRING", ""):
         return None
-    return respond(MALFORMED) if is_api(request.path) else bad_request(request, SuspiciousOperation())
+    return (
+        respond(MALFORMED) if is_api(request.path) else bad_request(request, SuspiciousOperation())
+    )
 
 
 def finished(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:

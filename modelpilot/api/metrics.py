@@ -61,7 +61,9 @@ async def metrics(request: HttpRequest) -> HttpResponseBase:
         await admit(request)
     except ApiError as error:
         return envelope.respond(error)
-    return HttpResponse(await hop(exposition), content_type=CONTENT_TYPE_LATEST)
+    response = HttpResponse(await hop(exposition), content_type=CONTENT_TYPE_LATEST)
+    response.headers["Cache-Control"] = "no-store"
+    return response
 
 
 async def admit(request: HttpRequest) -> None:

@@ -59,6 +59,10 @@ class Visitor:
             **options,
         )
 
+    def session_cookie(self, response: requests.Response) -> str:
+        """The name of the cookie that signs somebody in."""
+        return next(cookie.name for cookie in response.cookies if "session" in cookie.name)
+
     def get(self, path: str, **options: Any) -> requests.Response:
         return self.send("GET", path, **options)
 
