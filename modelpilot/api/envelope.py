@@ -44,7 +44,8 @@ def respond(error: ApiError) -> HttpResponse:
         orjson.dumps(error.body()),
         status=error.status,
         content_type="application/json",
-        headers=error.headers,
+        # Whoever stands between may not keep what is an account's own.
+        headers={"Cache-Control": "private, no-store", **(error.headers or {})},
     )
 
 
@@ -148,7 +149,7 @@ def finished(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBa
         if allow:
             response.headers["Allow"] = allow
     if is_api(request.path):
-        # Whoever stands between may not keep what is an account's own.
+        # Of answers as of errors.
         response.headers.setdefault("Cache-Control", "private, no-store")
     if isinstance(response, HttpResponse) and not response.streaming:
         response.headers["Content-Length"] = str(len(response.content))

@@ -10,8 +10,9 @@ from tests.security.surface import Route
 from tests.system import System
 
 ODD = (
-    "0", "-1", "9" * 30, "1e9", "NaN", "é", "\ud7ff", "\U0001d7d9", "' OR 1=1--", "<script>", 
-    "a" * 3000,    "..", "%", "%2e%2e%2f", "\\..\\", "{{7*7}}", "${7*7}", "a\nb", "01a20000", "None",
+    "0", "-1", "9" * 30, "1e9", "NaN", "é", "\ud7ff", "\U0001d7d9", "' OR 1=1--", "<script>",
+    "a" * 3000,    "..", "%", "%2e%2e%2f", "\\..\\", "{{7*7}}", "${7*7}",
+    "a\nb", "01a20000", "None",
 )  # fmt: skip
 # Whatever some page or call asks for, asked of all.
 QUERY = (
