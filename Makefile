@@ -6,9 +6,10 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 # Each of these has a target of its own: `make test` is what one runs again and again.
 SYSTEM := tests/chaos tests/fleet/test_serving.py tests/test_compose.py tests/test_up.py
+SIEGE := tests/security/siege
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo stripe-demo test test-system test-browser test-money chaos soak lint format bench lock
+.PHONY: help run demo stripe-demo test test-system test-browser test-money test-security chaos soak lint format bench lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,10 +24,13 @@ stripe-demo: $(INSTALLED) ## Buy credit from a stand-in for Stripe, in a throw-a
 	@exec $(BIN)/python -m tests.fake_stripe
 
 test: $(INSTALLED) ## Run the tests, on the real PostgreSQL and Valkey
-	@exec $(BIN)/python -m pytest $(addprefix --ignore ,$(SYSTEM)) $(ARGS)
+	@exec $(BIN)/python -m pytest $(addprefix --ignore ,$(SYSTEM) $(SIEGE)) $(ARGS)
 
 test-system: $(INSTALLED) ## Start, crowd, stop and break whole installations (minutes)
 	@exec $(BIN)/python -m pytest $(SYSTEM) $(ARGS)
+
+test-security: $(INSTALLED) ## Try every route, body and door as those who should not get in (minutes)
+	@exec $(BIN)/python -m pytest tests/security $(ARGS)
 
 chaos: $(INSTALLED) ## Three minutes of random faults on a system of its own, and a report
 	@exec $(BIN)/python -m tests.chaos $(ARGS)
