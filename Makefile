@@ -5,11 +5,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 # Each of these has a target of its own: `make test` is what one runs again and again.
-SYSTEM := tests/chaos tests/fleet/test_serving.py tests/test_compose.py tests/test_up.py
+SYSTEM := tests/chaos tests/fleet/test_serving.py tests/test_compose.py tests/test_stripe_check.py \
+	tests/test_up.py
 SIEGE := tests/security/siege
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo stripe-demo test test-system test-browser test-money test-security chaos soak lint format bench lock
+.PHONY: help run demo stripe-demo stripe-check test test-system test-browser test-gpu test-money \
+	test-security clients chaos soak lint format bench lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +25,9 @@ demo: $(INSTALLED) ## Generate one of each kind through the public API
 stripe-demo: $(INSTALLED) ## Buy credit from a stand-in for Stripe, in a throw-away installation
 	@exec $(BIN)/python -m tests.fake_stripe
 
+stripe-check: $(INSTALLED) ## The same with Stripe itself, in its test mode, by hand
+	@exec $(BIN)/python -m tests.stripe_check
+
 test: $(INSTALLED) ## Run the tests, on the real PostgreSQL and Valkey
 	@exec $(BIN)/python -m pytest $(addprefix --ignore ,$(SYSTEM) $(SIEGE)) $(ARGS)
 
@@ -31,6 +36,9 @@ test-system: $(INSTALLED) ## Start, crowd, stop and break whole installations (m
 
 test-security: $(INSTALLED) ## Try every route, body and door as those who should not get in (minutes)
 	@exec $(BIN)/python -m pytest tests/security $(ARGS)
+
+clients: $(INSTALLED) ## Drive every route of OpenAI's with its clients for Python and JavaScript
+	@exec $(BIN)/python -m tests.clients $(ARGS)
 
 chaos: $(INSTALLED) ## Three minutes of random faults on a system of its own, and a report
 	@exec $(BIN)/python -m tests.chaos $(ARGS)
@@ -44,6 +52,9 @@ test-browser: $(INSTALLED) ## Click through the pages with Chromium
 		apt-get install --quiet=2 --yes --no-install-recommends chromium >/dev/null; } || { \
 		echo "There is no chromium in PATH: install it (Debian: apt-get install chromium)."; exit 1; }
 	@exec $(BIN)/python -m pytest tests/browser $(ARGS)
+
+test-gpu: $(INSTALLED) ## Run the engines on this machine's NVIDIA GPU
+	@exec $(BIN)/python -m pytest -c tests/gpu/pytest.ini --confcutdir=tests/gpu tests/gpu $(ARGS)
 
 test-money: $(INSTALLED) ## Run the tests of money with all histories and orders (minutes)
 	@exec $(BIN)/python -m pytest --full tests/billing $(ARGS)

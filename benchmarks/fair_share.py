@@ -1,22 +1,29 @@
-"""Ten requests of charlie's, alone and behind two hundred of alice's on the same pod.
+"""Ten requests of charlie's, alone and behind two hundred of alice's on the same pod; and a single
+one of his behind a hundred of hers that wait for a real text model.
 
-`python -m benchmarks.fair_share`: a model that answers one request at a time, in 0.2 s.
+`python -m benchmarks.fair_share`: the ten go to a model that answers one at a time, in 0.2 s.
 """
 
 import time
+from datetime import datetime
+from typing import Any
 
 from benchmarks.cold_starts import ask
 from benchmarks.stack import Stack, running, table
 
 MODEL, TOKENS = "echo:one", 4
 MANY, FEW = 200, 10
+# Answers 32 at once.
+TEXT_MODEL, SLOTS, WAITING, TEXT_TOKENS = "smollm2-135m", 32, 100, 48
 
 
-def order(stack: Stack, key: str, count: int) -> list[str]:
+def order(
+    stack: Stack, key: str, count: int, model: str = MODEL, tokens: int = TOKENS
+) -> list[str]:
     body = {
-        "model": MODEL,
-        "messages": [{"role": "user", "content": "fair"}],
-        "max_tokens": TOKENS,
+        "model": model,
+        "messages": [{"role": "user", "content": "Tell me something fair."}],
+        "max_tokens": tokens,
     }
     return [ask(stack, "chat/completions", body, key)["id"] for _ in range(count)]
 
@@ -32,6 +39,35 @@ def waits(stack: Stack, key: str) -> list[float]:
                 ended.append(time.perf_counter() - begun)
         time.sleep(0.02)
     return ended
+
+
+def ended(stack: Stack, key: str, job: str) -> dict[str, Any]:
+    while True:
+        found: dict[str, Any] = ask(stack, f"jobs/{job}", key=key)
+        if found["state"] not in ("queued", "running"):
+            return found
+        time.sleep(0.02)
+
+
+def single(stack: Stack, alice: str, charlie: str) -> list[list[str]]:
+    """How long charlie's one request waits behind those of alice's, and how many go before it."""
+    [warm] = order(stack, charlie, 1, TEXT_MODEL, 1)
+    ended(stack, charlie, warm)
+    hers = order(stack, alice, SLOTS + WAITING, TEXT_MODEL, TEXT_TOKENS)
+    [mine] = order(stack, charlie, 1, TEXT_MODEL, TEXT_TOKENS)
+    job = ended(stack, charlie, mine)
+    begun = [at for one in hers if (at := ask(stack, f"jobs/{one}", key=alice)["started_at"])]
+    ordered, started = (datetime.fromisoformat(job[at]) for at in ("created_at", "started_at"))
+    before = [at for at in map(datetime.fromisoformat, begun) if at < started]
+    overtook = [at for at in before if at > ordered]
+    waiting = len(hers) - len(before) + len(overtook)
+    for one in hers:
+        ended(stack, alice, one)
+    return [
+        ["of alice's waiting when he came", str(waiting)],
+        ["of these begun before his", f"{len(overtook)} (a turn is {SLOTS})"],
+        ["he waited", f"{(started - ordered).total_seconds():.1f} s"],
+    ]
 
 
 def row(name: str, ended: list[float]) -> list[str]:
@@ -51,6 +87,8 @@ def main() -> None:
         beside = waits(stack, charlie)
         rows = [row("alone", alone), row(f"beside {MANY} of alice's", beside)]
         print(table([f"charlie's {FEW} requests", "first", "mean", "last"], rows))
+        title = f"charlie's one request to {TEXT_MODEL}, behind {SLOTS + WAITING} of alice's"
+        print("\n" + table([title, ""], single(stack, alice, charlie)))
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ import sys
 
 from benchmarks import stack
 from benchmarks.conversation import Reply, ask
+from benchmarks.sides import CARDS, MODELS
 from benchmarks.stack import BenchmarkError, Stack, table
-from benchmarks.throughput import CARDS, MODELS
 
 TOKENS = 4
 # About a thousand tokens of SmolLM2's.

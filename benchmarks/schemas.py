@@ -1,6 +1,6 @@
 """`python -m benchmarks.schemas`: JSON that must keep to a schema, at temperature 1.
 
-Two hundred answers of the real SmolLM2 on llama.cpp, forty to each of five schemas and eight at
+Two hundred answers of the real SmolLM2 on each engine, forty to each of five schemas and eight at
 once, each with a seed of its own. An answer counts that ended by itself ("stop") and validates.
 """
 
@@ -20,6 +20,7 @@ from inference import catalog, engines, weights
 from inference.types import ChatRequest, Device, Engine
 
 MODEL = "smollm2-135m"
+ENGINES = ("text_llamacpp", "text_transformers")
 AT_ONCE = 8
 NAME = {"type": "string", "minLength": 1, "maxLength": 20}
 SCHEMAS: dict[str, dict[str, Any]] = {
@@ -101,13 +102,21 @@ SCHEMAS: dict[str, dict[str, Any]] = {
 
 
 def main() -> int:
+    """0 if all answers keep to their schemas."""
     parser = argparse.ArgumentParser(description="Count answers that keep to their JSON schema.")
     parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--engine", choices=ENGINES, help="only this one")
     parser.add_argument("--data", type=Path, default=Path("data"), help="where weights are kept")
     arguments = parser.parse_args()
-    card = catalog.load([]).cards[MODEL]
+    chosen = [arguments.engine] if arguments.engine else ENGINES
+    return 1 if [name for name in chosen if not all_valid(name, arguments)] else 0
+
+
+def all_valid(name: str, arguments: argparse.Namespace) -> bool:
+    """Whether all answers of this engine are; prints the count, and what is wrong with others."""
+    card = catalog.load([]).cards[MODEL].way(name, "cpu").model_copy(update={"slots": AT_ONCE})
     found = weights.fetch(card, arguments.data / "models", arguments.data / "cache", lambda _: None)
-    engine = engines.load(card.model_copy(update={"slots": AT_ONCE}), found, Device(threads=2))
+    engine = engines.load(card, found, Device(threads=2))
     started = time.monotonic()
     try:
         wrong = mistakes(engine, arguments.count)
@@ -117,8 +126,8 @@ def main() -> int:
     for mistake in wrong:
         sys.stdout.write(f"{mistake}\n")
     valid = arguments.count - len(wrong)
-    sys.stdout.write(f"{valid} of {arguments.count} valid, {seconds:.0f} s\n")
-    return 1 if wrong else 0
+    sys.stdout.write(f"{name}: {valid} of {arguments.count} valid, {seconds:.0f} s\n")
+    return not wrong
 
 
 def mistakes(engine: Engine, count: int) -> list[str]:

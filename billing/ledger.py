@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 
 from billing import sql
 from billing.models import Account, Freeze, Transfer
+from billing.money import usd
 
 SYSTEM = [code for code in Account.Code if code not in (Account.Code.USER, Account.Code.USER_DEBT)]
 
@@ -97,7 +98,9 @@ def take(
     target = system(to)
     covered = min(amount, available(user))
     if covered:
-        move(user, target, covered, code=code, ref=ref, note=note)
+        partly = f"of ${usd(amount):g}, the rest is owed" if covered < amount else ""
+        words = ", ".join(filter(None, [note, partly]))
+        move(user, target, covered, code=code, ref=ref, note=words)
     if covered < amount:
         owed, _ = Account.objects.get_or_create(owner_id=owner_id, code=Account.Code.USER_DEBT)
         move(owed, target, amount - covered, code=f"{code}_debt", ref=ref, note=note)
@@ -119,16 +122,33 @@ def collect_all() -> int:
 
 def repay(user: Account) -> int:
     """Of the locked account `user`; micro-dollars."""
-    owed = Account.objects.filter(
-        owner_id=user.owner_id,
-        code=Account.Code.USER_DEBT,
-        debits_posted__gt=F("credits_posted"),
-    ).first()
+    owed = owing(user)
     if owed is None:
         return 0
     amount = min(owed.debits_posted - owed.credits_posted, available(user))
     if amount:
         move(user, owed, amount, code="repayment", ref=str(uuid.uuid4()))
+    return amount
+
+
+def owing(user: Account) -> Account | None:
+    """The debt of the locked account `user`, where it owes something."""
+    return Account.objects.filter(
+        owner_id=user.owner_id,
+        code=Account.Code.USER_DEBT,
+        debits_posted__gt=F("credits_posted"),
+    ).first()
+
+
+@transaction.atomic
+def write_off(owner_id: int, *, reason: str) -> int:
+    """Give up what a user owes as lost, all of it; micro-dollars."""
+    owed = owing(locked(owner_id))
+    if owed is None:
+        return 0
+    amount = owed.debits_posted - owed.credits_posted
+    loss = system(Account.Code.DISPUTE_LOSS)
+    move(loss, owed, amount, code="write_off", ref=str(uuid.uuid4()), note=reason)
     return amount
 
 

@@ -126,6 +126,8 @@ def create_session(purchase: Purchase, base_url: str) -> tuple[str, str]:
         session = client().v1.checkout.sessions.create(
             {
                 "mode": "payment",
+                # Asked and paid, refunded and disputed in one currency: ours.
+                "adaptive_pricing": {"enabled": False},
                 "client_reference_id": str(purchase.id),
                 "metadata": {"purchase": str(purchase.id)},
                 "payment_intent_data": {"metadata": {"purchase": str(purchase.id)}},
@@ -150,6 +152,19 @@ def create_session(purchase: Purchase, base_url: str) -> tuple[str, str]:
     return session.id, session.url or ""
 
 
+def end_session(session_id: str) -> None:
+    """Let nobody pay on this page any more; nothing happens where somebody has, or it is over.
+
+    Raises Unavailable.
+    """
+    try:
+        client().v1.checkout.sessions.expire(session_id)
+    except stripe.InvalidRequestError:
+        return
+    except stripe.StripeError as error:
+        raise translated(error) from error
+
+
 def create_refund(reversal: Reversal, intent: str) -> str:
     """Ask Stripe to send the money back, once however often we ask; the refund's id."""
     try:
@@ -169,7 +184,7 @@ def create_refund(reversal: Reversal, intent: str) -> str:
 def read(session_id: str) -> Payment:
     """Everything about the payment of a Checkout Session, from Stripe.
 
-    Raises UnknownSession and Unavailable.
+    Raises UnknownSession, Refused and Unavailable.
     """
     api = client().v1
     try:
@@ -186,6 +201,10 @@ def read(session_id: str) -> Payment:
         raise translated(error) from error
     except stripe.StripeError as error:
         raise translated(error) from error
+    for each in (*refunds, *disputes):
+        if each["currency"] != session["currency"]:
+            # How many of our dollars that is, an operator has to say.
+            raise Refused(f"{each['id']} is in {each['currency']!r}.")
     charge = intent.get("latest_charge") or {}
     return Payment(
         session=session["id"],

@@ -6,9 +6,10 @@ come: it brings a purchase and the ledger to what Stripe says of the payment.
 
 import logging
 import uuid
+from contextlib import suppress
 
 from django.db import transaction
-from django.db.models import Q, Sum
+from django.db.models import Exists, OuterRef, Q, Sum
 from django.db.models.functions import Now
 
 from billing import ledger, payments, reversals
@@ -153,11 +154,13 @@ def pay_in(purchase: Purchase) -> None:
 
 
 def of(owner_id: int, *, limit: int, after: str | None = None) -> list[Purchase] | None:
-    """A user's newest purchases, each with what went back of it (`reversed`); None where
-    `after` is none of them."""
+    """A user's newest purchases, each with what went back of it (`reversed`) and whether a dispute
+    about it is open or lost (`disputed`); None where `after` is none of them."""
     mine = Purchase.objects.filter(owner_id=owner_id)
+    disputes = Reversal.objects.filter(purchase=OuterRef("id"), kind=Reversal.Kind.DISPUTE)
     rows = mine.annotate(
-        reversed=Sum("reversals__amount", filter=Q(reversals__stage=Reversal.Stage.TAKEN))
+        reversed=Sum("reversals__amount", filter=Q(reversals__stage=Reversal.Stage.TAKEN)),
+        disputed=Exists(disputes.exclude(stage=Reversal.Stage.UNDONE)),
     ).order_by("-created_at", "-id")
     if after is not None:
         last = mine.filter(id=known_id(after)).first()
@@ -181,3 +184,16 @@ def give_up(purchase: Purchase) -> None:
     Purchase.objects.filter(id=purchase.id, session=None, state=State.OPEN).update(
         state=State.EXPIRED
     )
+
+
+def call_off(owner_id: int) -> None:
+    """End the checkouts of somebody who leaves: nothing is to be paid for nobody.
+
+    What Stripe does not know or refuses is the reconciler's to name. Raises payments.Unavailable.
+    """
+    open_ones = Purchase.objects.filter(owner_id=owner_id, state=State.OPEN).exclude(session=None)
+    for purchase in list(open_ones):
+        assert purchase.session is not None
+        payments.end_session(purchase.session)
+        with suppress(payments.UnknownSession, payments.Refused):
+            fulfil(purchase.session)

@@ -67,12 +67,20 @@ def settle_open(grace: timedelta) -> Iterator[str]:
             if purchase.created_at < timezone.now() - SESSION_LIFETIME:
                 purchases.give_up(purchase)
             continue
-        try:
-            purchases.fulfil(purchase.session)
-        except (payments.UnknownSession, payments.Refused) as error:
-            yield f"purchase {purchase.id}: Stripe knows no session {purchase.session} ({error})."
+        yield from settled(purchase)
     for purchase in Purchase.objects.filter(state=Purchase.State.MISMATCHED):
         yield f"purchase {purchase.id}: {purchase.note}"
+
+
+def settled(purchase: Purchase) -> Iterator[str]:
+    """Settle a purchase that has a session; why that can't be done."""
+    assert purchase.session is not None
+    try:
+        purchases.fulfil(purchase.session)
+    except payments.UnknownSession:
+        yield f"purchase {purchase.id}: Stripe knows no session {purchase.session}."
+    except payments.Refused as refusal:
+        yield f"purchase {purchase.id}: {refusal}"
 
 
 def finish_refunds(grace: timedelta) -> Iterator[str]:
@@ -83,7 +91,7 @@ def finish_refunds(grace: timedelta) -> Iterator[str]:
     for reversal in list(unsent):
         # Stripe forgets an idempotency key after a day, but not the refund.
         if reversal.purchase.session is not None:
-            purchases.fulfil(reversal.purchase.session)
+            yield from settled(reversal.purchase)
             reversal.refresh_from_db()
         if reversal.stripe_id is None and reversal.stage == Reversal.Stage.TAKEN:
             try:
@@ -96,12 +104,15 @@ def finish_refunds(grace: timedelta) -> Iterator[str]:
 def compare(since: int) -> Iterator[str]:
     """Received and refunded of each payment since a moment, against our books."""
     looked: set[uuid.UUID] = set()
+    first = Purchase.objects.order_by("created_at").first()
     for intent in payments.intents_since(since):
         purchase = purchase_of(intent)
         if purchase is not None:
             looked.add(purchase.id)
             if differs(purchase, intent):
                 yield from look_again(purchase)
+        elif first is not None and intent["created"] >= int(first.created_at.timestamp()):
+            yield from missing(intent)
     # What we call paid and Stripe did not list: older payments, or none at all.
     start = datetime.fromtimestamp(since, UTC)
     paid = Purchase.objects.filter(state=Purchase.State.PAID, paid_at__gte=start)
@@ -116,13 +127,29 @@ def purchase_of(intent: dict[str, Any]) -> Purchase | None:
     return Purchase.objects.filter(id=named).first()
 
 
-def differs(purchase: Purchase, intent: dict[str, Any]) -> bool:
-    """Whether a payment's short form leaves a doubt; a dispute always does."""
+def missing(intent: dict[str, Any]) -> Iterator[str]:
+    """A payment for a purchase that the books have lost, as by a backup that was put back."""
+    named = (intent.get("metadata") or {}).get("purchase")
+    received, refunded = moved(intent)
+    if named and received > refunded:
+        yield (
+            f"payment {intent['id']}: Stripe received ${usd(received - refunded):g} for purchase "
+            f"{named}, which is not in the books."
+        )
+
+
+def moved(intent: dict[str, Any]) -> tuple[int, int]:
+    """What Stripe received and refunded of a payment, in micro-dollars."""
     charge = intent.get("latest_charge") or {}
     received = (intent.get("amount_received") or 0) * MICROS_PER_CENT
-    refunded = (charge.get("amount_refunded") or 0) * MICROS_PER_CENT
+    return received, (charge.get("amount_refunded") or 0) * MICROS_PER_CENT
+
+
+def differs(purchase: Purchase, intent: dict[str, Any]) -> bool:
+    """Whether a payment's short form leaves a doubt; a dispute always does."""
     ours = (credited(purchase), reversals.standing(purchase))
-    return ours != (received, refunded) or bool(charge.get("disputed"))
+    disputed = (intent.get("latest_charge") or {}).get("disputed")
+    return ours != moved(intent) or bool(disputed)
 
 
 def credited(purchase: Purchase) -> int:
@@ -139,6 +166,9 @@ def look_again(purchase: Purchase) -> Iterator[str]:
         payment = payments.read(purchase.session)
     except payments.UnknownSession:
         yield f"{name}: Stripe knows no session {purchase.session}."
+        return
+    except payments.Refused as refusal:
+        yield f"{name}: {refusal}"
         return
     purchases.settle(payment)
     purchase.refresh_from_db()

@@ -88,8 +88,9 @@ def send(reversal: Reversal) -> None:
         with transaction.atomic():
             purchase = Purchase.objects.select_for_update().get(id=reversal.purchase_id)
             reversal.refresh_from_db()
-            # Stripe's own word of it, by webhook, would have given it a Stripe id.
-            if reversal.stripe_id is None:
+            # Stripe's own word of it, by webhook, would have given it a Stripe id; and somebody
+            # else may have asked and been refused at the same time.
+            if reversal.stripe_id is None and reversal.stage == Stage.TAKEN:
                 give_back(purchase, reversal, note=str(refusal))
         raise
     Reversal.objects.filter(id=reversal.id, stripe_id=None).update(stripe_id=stripe_id)
@@ -147,7 +148,8 @@ def hold_still(purchase: Purchase, dispute: Dispute) -> None:
         ledger.freeze(
             purchase.owner_id,
             cause=cause,
-            reason=f"Payment of ${usd(dispute.amount):g} was disputed ({dispute.reason}).",
+            reason=f"A payment of ${usd(dispute.amount):g} was disputed at its bank "
+            f"({dispute.reason}). Once that is won, or the operator says so, it is free again.",
         )
     if dispute.won and (known is None or known.lifted_at is None):
         ledger.unfreeze(purchase.owner_id, cause=cause)

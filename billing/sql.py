@@ -8,12 +8,17 @@ and a hold must be in one transaction with the job that it pays for.
 def hold(condition: str) -> str:
     """Sets `price` aside for `ref`, if `condition`: `hold` has one row, or none when the money
     is short. The conditional UPDATE is the admission: two requests can't both see the last
-    dollar. A frozen account admits nothing."""
+    dollar. A frozen account admits nothing, nor does one that owes something: what comes free of
+    it is repaid first (see ledger.collect)."""
     return f"""
 funds AS (
     UPDATE billing_account SET debits_pending = debits_pending + %(price)s::bigint
     WHERE owner_id = %(owner)s::bigint AND code = 'user' AND %(price)s::bigint > 0
       AND NOT frozen AND credits_posted - debits_posted - debits_pending >= %(price)s::bigint
+      AND NOT EXISTS (
+          SELECT 1 FROM billing_account debt
+          WHERE debt.owner_id = %(owner)s::bigint AND debt.code = 'user_debt'
+            AND debt.debits_posted > debt.credits_posted)
       AND {condition}
     RETURNING id
 ), hold AS (

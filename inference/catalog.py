@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 BUILT_IN = Path(__file__).with_name("catalog.toml")
+# No machine has more GPUs, and a model's heads are not divided further.
+MOST_DEVICES = 16
 # What a price may have parts for, beside the request itself; billing/pricing.py reckons with them.
 PARTS = {
     "text": ("input_tokens", "cached_input_tokens", "output_tokens"),
@@ -89,6 +91,7 @@ class Variant(BaseModel):
 
     engine: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     device: Literal["cpu", "cuda"]
+    devices: int = Field(default=1, ge=1, le=MOST_DEVICES)
     memory_mb: int = Field(gt=0)
     files: dict[str, Source] = {}
     footprint: Footprint | None = None
@@ -117,9 +120,9 @@ class Range(BaseModel):
 class Card(BaseModel):
     """One model: what it is, what it costs, what it needs and what it can do.
 
-    `memory_mb` in MB, `context` in tokens (of an embedding model: of one input), `max_seconds`
-    the longest recording that it writes down, `deadline_s`, `load_seconds`, `run_seconds` and
-    `idle_seconds` in seconds, `price` in USD by its parts.
+    `memory_mb` in MB, of each of its `devices`, `context` in tokens (of an embedding model: of one
+    input), `max_seconds` the longest recording that it writes down, `deadline_s`, `load_seconds`,
+    `run_seconds` and `idle_seconds` in seconds, `price` in USD by its parts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -132,6 +135,7 @@ class Card(BaseModel):
     licence: str
     files: dict[str, Source] = {}
     device: Literal["cpu", "cuda"] = "cpu"
+    devices: int = Field(default=1, ge=1, le=MOST_DEVICES)
     memory_mb: int = Field(gt=0)
     footprint: Footprint | None = None
     price: Annotated[dict[str, Amount], BeforeValidator(_in_parts), Field(min_length=1)]
@@ -155,10 +159,16 @@ class Card(BaseModel):
         own = self.model_copy(update={"variants": []})
         return [own, *(own.model_copy(update=_said(variant)) for variant in self.variants)]
 
-    def way(self, engine: str, device: str) -> "Card":
-        """The way with this engine on this kind of device; the card's own if there is none."""
-        same = [way for way in self.ways if (way.engine, way.device) == (engine, device)]
+    def way(self, engine: str, device: str, devices: int = 1) -> "Card":
+        """The way with this engine on so many devices of this kind, else its own way."""
+        wanted = (engine, device, devices)
+        same = [way for way in self.ways if way.placing == wanted]
         return (same or self.ways)[0]
+
+    @property
+    def placing(self) -> tuple[str, str, int]:
+        """What tells one way from another: the engine, and the kind and number of its devices."""
+        return self.engine, self.device, self.devices
 
     @property
     def short_name(self) -> str:
@@ -184,9 +194,15 @@ class Card(BaseModel):
 
     @model_validator(mode="after")
     def _ways_differ(self) -> "Card":
-        kinds = [(way.engine, way.device) for way in self.ways]
-        if len(set(kinds)) < len(kinds):
-            raise ValueError("two of its variants have the same engine and device")
+        placings = [way.placing for way in self.ways]
+        if len(set(placings)) < len(placings):
+            raise ValueError("two of its variants have the same engine and devices")
+        return self
+
+    @model_validator(mode="after")
+    def _only_gpus_are_joined(self) -> "Card":
+        if any(way.devices > 1 and way.device != "cuda" for way in self.ways):
+            raise ValueError('devices: several are for device = "cuda"; a machine has one CPU')
         return self
 
     @model_validator(mode="after")

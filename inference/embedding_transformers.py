@@ -107,6 +107,8 @@ class Encoder:
         """Stop reading and free the model's memory."""
         self._worker.close()
         self._model = None
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
     def _check_dimensions(self, dimensions: int | None) -> None:
         # Cutting a vector off keeps its meaning only where a model was trained for that.

@@ -40,6 +40,8 @@ NEEDS = {
     "image_diffusers": DIFFUSION,
     "video_diffusers": DIFFUSION,
 }
+# Those of which one model can be shared out to several devices.
+SPANNING = ("text_transformers", "echo")
 
 
 def load(card: Card, weights: Weights, device: Device) -> Engine:
@@ -70,4 +72,6 @@ def installed(card: Card) -> str | None:
     for module, package in NEEDS.get(card.engine, {}).items():
         if importlib.util.find_spec(module) is None:
             return f"The engine {card.engine} needs a package: pip install {package}."
+    if card.devices > 1 and card.engine not in SPANNING:
+        return f"The engine {card.engine} runs a model on one device, not on {card.devices}."
     return None

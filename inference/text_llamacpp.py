@@ -2,14 +2,17 @@
 
 import json
 import secrets
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import xllamacpp
 
 from inference.catalog import Card
 from inference.errors import InferenceError, InvalidRequest
 from inference.text import forced_calls, held
+from inference.text.bias import bias_of
 from inference.text.conversation import default_of, messages_of
 from inference.text.forced_calls import ForcedCall
 from inference.text.llamacpp_answer import Answer, Choice, refusal
@@ -21,6 +24,7 @@ PROMPT_PIECE = 512
 CACHE_TYPES = {"f16": 1, "q8_0": 8}
 FLASH_ATTENTION = 1
 ERRORS_ONLY = 1
+ANSWER_S = 30.0
 TEMPLATES = Path(__file__).parent / "text" / "templates"
 # Efforts at which a model that can think does not.
 THOUGHTLESS = ("none", "minimal")
@@ -33,7 +37,9 @@ def load(card: Card, weights: Weights, device: Device) -> Engine:
     of ours, by name, instead of the file's), `tools` (false: the template knows none).
     """
     path = str(weights.path("model"))
-    return LlamaCpp(card, xllamacpp.Server(_parameters(card, path, device)))
+    parameters = _parameters(card, path, device)
+    server = xllamacpp.Server(parameters)
+    return LlamaCpp(card, server, _tokens(server, parameters.api_keys[0]))
 
 
 def _parameters(card: Card, path: str, device: Device) -> xllamacpp.CommonParams:
@@ -57,7 +63,10 @@ def _parameters(card: Card, path: str, device: Device) -> xllamacpp.CommonParams
         threads.n_threads = device.threads
         # Threads that spin while they wait take the cores from everyone else.
         threads.poll = 0
-    # The Server also listens on a loopback port, which we never use: nobody knows its key.
+    # An answer that the client has begun is not gone on with, but followed by another, as OpenAI
+    # does.
+    parameters.prefill_assistant = False
+    # The Server also listens on a loopback port, which we use once: nobody else knows its key.
     parameters.api_keys = [secrets.token_urlsafe(32)]
     parameters.n_threads_http = 1
     parameters.ui = parameters.endpoint_slots = False
@@ -65,12 +74,25 @@ def _parameters(card: Card, path: str, device: Device) -> xllamacpp.CommonParams
     return parameters
 
 
+def _tokens(server: xllamacpp.Server, key: str) -> int:
+    """How many tokens the model has: what it ignores without a word must be refused."""
+    address = urlsplit(server.listening_address)
+    connection = HTTPConnection(address.hostname or "", address.port, timeout=ANSWER_S)
+    try:
+        connection.request("GET", "/v1/models", headers={"Authorization": f"Bearer {key}"})
+        [model] = json.loads(connection.getresponse().read())["data"]
+    finally:
+        connection.close()
+    return int(model["meta"]["n_vocab"])
+
+
 class LlamaCpp:
     """One loaded GGUF model that answers `slots` requests at once."""
 
-    def __init__(self, card: Card, server: xllamacpp.Server) -> None:
+    def __init__(self, card: Card, server: xllamacpp.Server, tokens: int) -> None:
         self.slots = card.slots
         self._card = card
+        self._tokens = tokens
         self._server: xllamacpp.Server | None = server
 
     def generate(self, request: ChatRequest, emit: Emit) -> Result:
@@ -81,6 +103,7 @@ class LlamaCpp:
         """
         if self._server is None:
             raise InferenceError(f"{self._card.id} is closed.")
+        bias_of(request, self._tokens)
         body = _body(self._card, request)
         forced = forced_calls.wanted(request)
         choices = [
@@ -106,7 +129,7 @@ class LlamaCpp:
 
 def _body(card: Card, request: ChatRequest) -> dict[str, Any]:
     body: dict[str, Any] = {
-        "messages": messages_of(card, request.messages) if request.prompt is None else None,
+        "messages": _messages(card, request) if request.prompt is None else None,
         "prompt": request.prompt,
         "stream": True,
         "stream_options": {"include_usage": True},
@@ -131,6 +154,27 @@ def _body(card: Card, request: ChatRequest) -> dict[str, Any]:
     }
     _check_schema(body["response_format"], request)
     return {name: value for name, value in body.items() if value is not None}
+
+
+def _messages(card: Card, request: ChatRequest) -> list[dict[str, Any]]:
+    """With calls whose arguments are JSON, as llama.cpp takes no others: what a model once wrote
+    wrong, or was cut off, goes as a text of that."""
+    return [
+        {**message, "tool_calls": [_readable(call) for call in message["tool_calls"]]}
+        if message.get("tool_calls")
+        else message
+        for message in messages_of(card, request.messages)
+    ]
+
+
+def _readable(call: dict[str, Any]) -> dict[str, Any]:
+    function = call["function"]
+    try:
+        json.loads(function["arguments"])
+    except ValueError:
+        wrong = json.dumps(function["arguments"]) if function["arguments"].strip() else "{}"
+        return {**call, "function": {**function, "arguments": wrong}}
+    return call
 
 
 def _tools(card: Card, request: ChatRequest) -> dict[str, Any]:

@@ -5,27 +5,27 @@ probabilities for single requests, and sends no event on a cancel; docs/text.md 
 """
 
 import gc
-import json
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
-import psutil
 import torch
 import transformers
 from transformers import AutoModelForCausalLM, GenerationConfig
 
 from inference import converted
 from inference.catalog import Card
-from inference.decoding import attention
-from inference.decoding.attention import Cache, Group, Layout
+from inference.decoding import attention, memory
 from inference.decoding.grammar import Grammar, Grammars
-from inference.decoding.loop import PAGE, Answer, Loop, Outbox
+from inference.decoding.loop import Answer, Loop, Outbox
 from inference.decoding.packing import pack
+from inference.decoding.runner import Runner
 from inference.decoding.sampling import Sampling
 from inference.errors import ContextLengthExceeded, InferenceError, InvalidRequest
+from inference.text.answer_form import form_of
+from inference.text.bias import bias_of
 from inference.text.conversation import default_of, messages_of
-from inference.text.dialect import Splitter, Syntax, written
+from inference.text.dialect import Splitter
 from inference.text.vocabulary import Vocabulary
 from inference.text.writer import Writer
 from inference.types import ChatRequest, Device, Emit, Engine, Progress, Read, Result
@@ -33,8 +33,6 @@ from inference.weights import Weights
 
 # Tokens of prompts that are read in one step, beside the answers that are being written.
 BUDGET = {"cpu": 256, "cuda": 2048}
-# The part of the memory that is left for the cache once the rest has been measured.
-CAREFUL = 0.9
 # How often a request that hears nothing looks whether it was cancelled, in seconds.
 LOOK_S = 0.2
 
@@ -42,7 +40,8 @@ LOOK_S = 0.2
 def load(card: Card, weights: Weights, device: Device) -> Engine:
     """Load `model`: a folder of safetensors, or a GGUF file, which is converted once.
 
-    `options`: `system` (a default system message), `dtype` ("bfloat16" or "float32").
+    `options`: `system` (a default system message), `dtype` ("bfloat16" or "float32"), `graphs`
+    (false: no CUDA graphs).
     """
     transformers.utils.logging.disable_progress_bar()
     torch.set_num_threads(device.threads)
@@ -109,11 +108,9 @@ class TextTransformers:
         config = model.config.get_text_config()
         self._width: int = config.vocab_size
         self._context = min(card.context or 0, config.max_position_embeddings)
-        cache, pages = measured(model, card, device, self._context)
-        self._loop: Loop = Loop(
-            model, cache, pages,
-            budget=BUDGET[device.kind], rows=card.slots, threads=device.threads,
-        )  # fmt: skip
+        runner, budget = Runner(model), BUDGET[device.kind]
+        pages = memory.allocate(runner, card, device, self._context, budget)
+        self._loop = Loop(runner, pages, budget=budget, rows=card.slots, threads=device.threads)
         self._grammars = Grammars(vocabulary.tokenizer, self._width, ends, device.threads)
 
     @property
@@ -154,8 +151,7 @@ class TextTransformers:
     def close(self) -> None:
         """Free the model's memory; its running requests fail first."""
         self._loop.close()
-        self._loop.model = None
-        self._loop.cache.layers = {}
+        self._loop.runner.close()
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -232,22 +228,10 @@ class TextTransformers:
             seed=None if request.seed is None else request.seed + index,
             presence_penalty=request.presence_penalty,
             frequency_penalty=request.frequency_penalty,
-            bias=self._bias(request),
+            bias=bias_of(request, self._width),
             logprobs=request.top_logprobs if request.logprobs else None,
             constraint=constraint,
         )
-
-    def _bias(self, request: ChatRequest) -> dict[int, float]:
-        bias = {}
-        for name, value in request.logit_bias.items():
-            if not name.isdecimal() or int(name) >= self._width:
-                raise InvalidRequest(
-                    f"logit_bias names the token {name!r}; this model's tokens are the numbers "
-                    f"0 to {self._width - 1}.",
-                    param="logit_bias",
-                )
-            bias[int(name)] = float(value)
-        return bias
 
     # Thoughts, tools and grammars
 
@@ -271,7 +255,7 @@ class TextTransformers:
 
     def _compiled(self, request: ChatRequest) -> Any:
         """The grammar that the answer keeps to, or None."""
-        form, param = _form(request, self._vocabulary.syntax)
+        form, param = form_of(request, self._vocabulary.syntax)
         if form is None:
             return None
         try:
@@ -280,46 +264,6 @@ class TextTransformers:
             raise InvalidRequest(
                 f"The model cannot keep to this {param}: {error}", param=param
             ) from error
-
-
-def _form(request: ChatRequest, syntax: Syntax) -> tuple[dict[str, Any] | None, str]:
-    """What the answer must look like (see `Grammars.compile`), and the field that says so."""
-    choice = request.tool_choice
-    if request.tools and (choice == "required" or isinstance(choice, dict)):
-        name = choice["function"]["name"] if isinstance(choice, dict) else None
-        functions = [tool["function"] for tool in request.tools]
-        chosen = [one for one in functions if name is None or one["name"] == name]
-        if not chosen:
-            raise InvalidRequest(
-                f"tool_choice names {name!r}, which is none of the tools.", param="tool_choice"
-            )
-        one = isinstance(choice, dict) or not request.parallel_tool_calls
-        return _calls(chosen, syntax, one), "tools"
-    wanted = request.response_format or {}
-    if wanted.get("type") == "json_object":
-        return {"type": "object"}, "response_format"
-    if wanted.get("type") == "json_schema":
-        return wanted["json_schema"].get("schema", {}), "response_format"
-    return None, ""
-
-
-def _calls(functions: list[dict[str, Any]], syntax: Syntax, one: bool) -> dict[str, Any]:
-    tags = []
-    for function in functions:
-        begin, end = written(syntax, function["name"])
-        schema = function.get("parameters") or {"type": "object"}
-        content = {"type": "json_schema", "json_schema": schema, "max_whitespace_cnt": 1}
-        tags.append({"type": "tag", "begin": begin, "content": content, "end": end})
-    form = {
-        "type": "tags_with_separator",
-        "tags": tags,
-        "separator": "\n",
-        "at_least_one": True,
-        "stop_after_first": one,
-    }
-    # A copy by JSON: xgrammar's own models would keep parts of the request.
-    tag: dict[str, Any] = json.loads(json.dumps({"type": "structural_tag", "format": form}))
-    return {"structural_tag": tag}
 
 
 def _usage(prompt: int, cached: int, writers: list[Writer]) -> dict[str, Any]:
@@ -333,68 +277,3 @@ def _usage(prompt: int, cached: int, writers: list[Writer]) -> dict[str, Any]:
             "reasoning_tokens": sum(writer.reasoning_tokens for writer in writers)
         },
     }
-
-
-def measured(model: Any, card: Card, device: Device, context: int) -> tuple[Cache, int]:
-    """A cache as large as the memory allows, found by reading a prompt; with its pages.
-
-    Raises InferenceError if not even one request of the whole context would fit.
-    """
-    cache = Cache(PAGE)
-    # What is free before the model works, on its fullest GPU; what it needs to work comes off.
-    before = _free_bytes(card, device)
-    with torch.inference_mode():
-        _read_something(model, cache, min(BUDGET[device.kind], context), card.slots)
-    free = min(before - _peak_bytes(device), _free_bytes(card, device))
-    # A step copies what it reads of one layer, and its logits more than once.
-    per_token = cache.bytes_per_token * (1 + 1 / len(cache.shapes))
-    room = int(CAREFUL * free / per_token) // PAGE
-    needed, most = -(-context // PAGE) + 1, -(-card.slots * context // PAGE) + 1
-    if room < needed:
-        raise InferenceError(
-            f"{card.id} leaves {max(free, 0) // 1_000_000} MB of its memory for its cache, and one "
-            f"request of {context} tokens needs {int(needed * PAGE * per_token) // 1_000_000} MB. "
-            "Raise memory_mb or lower context in its card."
-        )
-    cache.allocate(min(room, most))
-    return cache, min(room, most)
-
-
-def _read_something(model: Any, cache: Cache, count: int, answers: int) -> None:
-    """Read a prompt of `count` tokens, as for many `answers`: the largest step there can be."""
-    places = torch.arange(count, device=model.device)
-    pages = torch.arange(-(-count // PAGE), device=model.device)
-    model(
-        input_ids=torch.ones_like(places)[None],
-        position_ids=places[None],
-        use_cache=False,
-        layout=Layout(cache, places, [Group(0, 1, count, pages, count, [count])]),
-        logits_to_keep=torch.arange(min(count, answers), device=model.device),
-    )
-
-
-def _free_bytes(card: Card, device: Device) -> int:
-    """What may still be taken: of the card's memory on the CPU, of each GPU otherwise."""
-    if device.kind == "cpu":
-        resident: int = psutil.Process().memory_info().rss
-        return card.memory_mb * 1_000_000 - resident
-    free: list[int] = []
-    for number in range(device.index, device.index + device.count):
-        of_gpu = torch.cuda.mem_get_info(number)[0]
-        reserved = torch.cuda.memory_reserved(number)
-        if device.memory_mb is not None:
-            of_gpu = min(of_gpu, device.memory_mb * 1_000_000 - reserved)
-        free.append(of_gpu)
-    # Layers are spread evenly, and so is the cache.
-    return min(free) * device.count
-
-
-def _peak_bytes(device: Device) -> int:
-    if device.kind == "cpu":
-        return 0
-    numbers = range(device.index, device.index + device.count)
-    peaks: list[int] = [
-        torch.cuda.max_memory_allocated(number) - torch.cuda.memory_allocated(number)
-        for number in numbers
-    ]
-    return max(peaks)

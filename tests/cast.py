@@ -18,6 +18,8 @@ from modelpilot.jobs.submit import Order, submit
 
 T = TypeVar("T")
 PRICE = micros("0.01")
+# Threads of `at_once`, and connections for them.
+MOST_AT_ONCE = 50
 
 
 def member(name: str, credit: str = "0", **fields: Any) -> User:
@@ -55,12 +57,12 @@ def submitted(owner: User, **fields: Any) -> Job:
 
 def at_once(count: int, work: Callable[[int], T]) -> list[T | Exception]:
     """Call `work(0..count-1)` in as many threads as have connections, all let go together."""
-    gate = threading.Barrier(min(count, 8))
+    gate = threading.Barrier(min(count, MOST_AT_ONCE))
 
     def one(number: int) -> T | Exception:
         try:
             if number < gate.parties:
-                gate.wait(10)
+                gate.wait(30)
             return work(number)
         except Exception as error:
             return error

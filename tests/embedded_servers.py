@@ -5,6 +5,7 @@ pytest ends, the servers end with it: their keepers watch a lock that dies with 
 """
 
 import os
+import random
 import shutil
 import tempfile
 from pathlib import Path
@@ -41,6 +42,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="histories and orders of the money tests in full number: minutes, not seconds",
     )
+    parser.addoption(
+        "--seed",
+        type=int,
+        default=random.randrange(10**9),
+        help="what tests that draw lots begin with (default: by chance, and printed at the end)",
+    )
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    seed = config.getoption("--seed")
+    terminalreporter.write_line(f"Lots were drawn from seed {seed}; --seed {seed} draws the same.")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -7,16 +7,8 @@ programs that do (tests.chaos, tests.mutations). Exit status 1 if a row is not p
 failed, was skipped or is gone, or a broken promise.
 """
 
-import argparse
-import json
-import subprocess
-import sys
-import tempfile
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent.parent
 CHAOS = "tests.chaos"

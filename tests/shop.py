@@ -18,6 +18,7 @@ from tests.fake_stripe.server import serving
 from tests.system import CATALOG, ROOT, System, product
 
 MODELS = ROOT / "tests" / "api" / "catalog.toml"
+FAMILIES = ROOT / "tests" / "clients" / "catalog.toml"
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +39,7 @@ def identity() -> Iterator[Provider]:
 @pytest.fixture(scope="session")
 def shop(stripe: StripeAccount, identity: Provider) -> Iterator[System]:
     with product(
-        MODELPILOT_CATALOG=f"{CATALOG},{MODELS}",
+        MODELPILOT_CATALOG=f"{CATALOG},{MODELS},{FAMILIES}",
         MODELPILOT_WEBHOOK_HTTP_HOSTS="127.0.0.1",
         STRIPE_SECRET_KEY=STRIPE_KEY,
         STRIPE_WEBHOOK_SECRET=WEBHOOK_SECRET,

@@ -4,27 +4,37 @@ import json
 import re
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import xgrammar
 
 # Compiled grammars that are kept; a large schema takes a second to compile.
 KEPT = 64
-BITS = torch.arange(32, dtype=torch.int32)
+WORD = 32
 
 
 class Grammars:
     """Compiles grammars for one tokenizer, whose vocabulary has `width` logits."""
 
     def __init__(self, tokenizer: Any, width: int, ends: list[int], threads: int) -> None:
-        self.width, self.ends = width, ends
+        self.width = width
         info = xgrammar.TokenizerInfo.from_huggingface(
             tokenizer, vocab_size=width, stop_token_ids=ends
         )
         self._compiler = xgrammar.GrammarCompiler(info, max_threads=threads)
+        self.not_the_end = ~self.bits(ends)
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, Any] = OrderedDict()
+
+    def bits(self, tokens: Sequence[int]) -> torch.Tensor:
+        """A bit for each token of the vocabulary, in words of 32; those of `tokens` are set."""
+        words = np.zeros(-(-self.width // WORD), dtype=np.uint32)
+        for token in tokens:
+            words[token // WORD] |= np.uint32(1 << token % WORD)
+        return torch.from_numpy(words.view(np.int32))
 
     def compile(self, form: dict[str, Any]) -> Any:
         """A grammar from a JSON schema, or from `{"structural_tag": …}`.
@@ -65,21 +75,17 @@ class Grammar:
     ) -> None:
         self._matcher = xgrammar.GrammarMatcher(compiled)
         self._mask = xgrammar.allocate_token_bitmask(1, grammars.width)
-        self._width, self._ends = grammars.width, grammars.ends
+        self._grammars = grammars
         self._thoughts = thoughts
         self._first = None if thoughts is None or opened else thoughts[0]
 
-    def restrict(self, logits: torch.Tensor) -> None:
-        """Set what may not come next to minus infinity."""
+    def allowed(self) -> torch.Tensor | None:
+        """See Constraint."""
         if self._first is not None:
-            begin = logits[self._first].clone()
-            logits.fill_(-torch.inf)
-            logits[self._first] = begin
-        elif self._thoughts is not None:
-            logits[self._ends] = -torch.inf
-        elif self._matcher.fill_next_token_bitmask(self._mask):
-            allowed = ((self._mask[0, :, None] >> BITS) & 1).bool().flatten()[: self._width]
-            logits.masked_fill_(~allowed.to(logits.device), -torch.inf)
+            return self._grammars.bits([self._first])
+        if self._thoughts is not None:
+            return self._grammars.not_the_end
+        return self._mask[0] if self._matcher.fill_next_token_bitmask(self._mask) else None
 
     def accept(self, token: int) -> None:
         """Hear which token came."""

@@ -10,18 +10,16 @@ import threading
 from collections import deque
 from dataclasses import dataclass, field
 from queue import SimpleQueue
-from typing import Any
 
 import torch
 
-from inference.decoding.attention import Cache, Group, Layout
 from inference.decoding.pages import Pages
+from inference.decoding.runner import Runner
 from inference.decoding.sampling import Chosen, Sampling, choose
+from inference.decoding.step import PAGE, Part, pages_for
 from inference.errors import InferenceError
 
 log = logging.getLogger(__name__)
-
-PAGE = 16
 
 
 class LoopError(InferenceError):
@@ -74,16 +72,14 @@ class Answer:
 
 
 class Loop:
-    """A loaded model, its cache and the thread that drives them.
+    """What a model's runner is to run next, and the thread that drives it.
 
     `budget` is how many tokens of prompts are read in one step beside the answers; `rows` the
     most answers at once; `threads` are for the CPU.
     """
 
-    def __init__(
-        self, model: Any, cache: Cache, pages: int, *, budget: int, rows: int, threads: int
-    ) -> None:
-        self.model, self.cache = model, cache
+    def __init__(self, runner: Runner, pages: int, *, budget: int, rows: int, threads: int) -> None:
+        self.runner = runner
         self.pages = Pages(pages, PAGE)
         self._budget, self._rows, self._threads = budget, rows, threads
         self._changed = threading.Condition()
@@ -91,6 +87,7 @@ class Loop:
         self._unwanted: list[Answer] = []
         self._waiting: list[Answer] = []
         self._running: list[Answer] = []
+        self._untold: list[tuple[Answer, Told]] = []
         self._stopped = False
         self._thread: threading.Thread | None = None
 
@@ -187,6 +184,7 @@ class Loop:
         answer.pages, answer.keys, answer.read = [], [], 0
 
     def _fail(self, error: InferenceError) -> None:
+        self._tell()
         for answer in [*self._running, *self._waiting, *self._arrived]:
             answer.over = True
             answer.outbox.put(error)
@@ -202,17 +200,27 @@ class Loop:
         self._admit()
         pieces = self._pieces()
         if not pieces:
+            self._tell()
             return
         finished = [answer for answer, count in pieces if answer.read + count == len(answer.tokens)]
-        logits = self._forward(pieces)
+        logits = self.runner.run([self._part(answer, count) for answer, count in pieces])
+        # A GPU has just begun: those whom this wakes have time until it is done.
+        self._tell()
         for answer, count in pieces:
             self._note_read(answer, count)
-        if not finished:
-            return
-        for answer, chosen in zip(
-            finished, choose(logits, [answer.sampling for answer in finished]), strict=True
-        ):
-            self._deliver(answer, chosen)
+        if finished:
+            rows = [answer.sampling for answer in finished]
+            for answer, chosen in zip(finished, choose(logits, rows), strict=True):
+                self._deliver(answer, chosen)
+        if not (self.runner.ahead and self._running):
+            self._tell()
+
+    def _tell(self) -> None:
+        """Tell the requests what has come for them."""
+        for answer, told in self._untold:
+            if not answer.unwanted:
+                answer.outbox.put(told)
+        self._untold.clear()
 
     def _admit(self) -> None:
         for answer in list(self._waiting):
@@ -230,7 +238,7 @@ class Loop:
         """Give an answer the pages for what it has so far, if there are enough."""
         # The last token is always read: without, there is nothing to go on from.
         known, keys = self.pages.find(answer.tokens, len(answer.tokens) - 1)
-        missing = self._pages_for(len(answer.tokens)) - len(known)
+        missing = pages_for(len(answer.tokens)) - len(known)
         # Beside others, some room to write in.
         spare = len(self._running)
         taken = self.pages.take(missing) if missing + spare <= self.pages.available else None
@@ -242,9 +250,6 @@ class Loop:
         if answer.cached is None:
             answer.cached = answer.read
         return True
-
-    def _pages_for(self, tokens: int) -> int:
-        return -(-tokens // PAGE)
 
     def _pieces(self) -> list[tuple[Answer, int]]:
         """Who reads how many tokens in this step: those that write first, then prompts."""
@@ -267,7 +272,7 @@ class Loop:
 
     def _has_room(self, answer: Answer) -> bool:
         """Whether there is a page for its next token; others may have to go for it."""
-        while len(answer.pages) < self._pages_for(len(answer.tokens)):
+        while len(answer.pages) < pages_for(len(answer.tokens)):
             taken = self.pages.take(1)
             if taken is not None:
                 answer.pages += taken
@@ -280,51 +285,10 @@ class Loop:
                 return False
         return True
 
-    def _forward(self, pieces: list[tuple[Answer, int]]) -> torch.Tensor:
-        """The logits behind the last token of each piece that ends its answer's tokens."""
-        tokens: list[int] = []
-        places: list[int] = []
-        slots: list[int] = []
-        kept: list[int] = []
-        groups: list[Group] = []
-        writing = [answer for answer, _ in pieces if len(answer.tokens) - answer.read == 1]
-        if writing:
-            groups.append(self._group(writing, 0, 1))
-        for answer, count in pieces:
-            start = answer.read
-            if len(answer.tokens) - start > 1:
-                groups.append(self._group([answer], len(tokens), count))
-            tokens += answer.tokens[start : start + count]
-            places += range(start, start + count)
-            slots += [
-                answer.pages[place // PAGE] * PAGE + place % PAGE
-                for place in range(start, start + count)
-            ]
-            if start + count == len(answer.tokens):
-                kept.append(len(tokens) - 1)
-        device = self.model.device
-        output = self.model(
-            input_ids=torch.tensor([tokens], device=device),
-            position_ids=torch.tensor([places], device=device),
-            use_cache=False,
-            layout=Layout(self.cache, torch.tensor(slots, device=device), groups),
-            logits_to_keep=torch.tensor(kept, device=device, dtype=torch.long),
-        )
-        logits: torch.Tensor = output.logits[0]
-        return logits
-
-    def _group(self, answers: list[Answer], start: int, length: int) -> Group:
-        ends = [answer.read + length for answer in answers]
-        most = max(map(self._pages_for, ends))
-        pages = [
-            page
-            for answer, end in zip(answers, ends, strict=True)
-            for page in _padded(answer.pages[: self._pages_for(end)], most)
-        ]
-        device = self.model.device
-        return Group(
-            start, len(answers), length, torch.tensor(pages, device=device), max(ends), ends
-        )
+    def _part(self, answer: Answer, count: int) -> Part:
+        end = answer.read + count
+        kept = end == len(answer.tokens)
+        return Part(answer.tokens[answer.read : end], answer.read, answer.pages, kept)
 
     def _note_read(self, answer: Answer, count: int) -> None:
         before = answer.read
@@ -335,7 +299,7 @@ class Loop:
             answer.keys.append(key)
             self.pages.remember(answer.pages[number], key)
         if before < answer.prompt <= answer.read and answer.written == 0:
-            answer.outbox.put(Told(answer.index, cached=answer.cached or 0))
+            self._untold.append((answer, Told(answer.index, cached=answer.cached or 0)))
 
     def _deliver(self, answer: Answer, chosen: Chosen) -> None:
         answer.tokens.append(chosen.token)
@@ -346,9 +310,4 @@ class Loop:
             last = "length"
         if last is not None:
             self._end(answer)
-        if not answer.unwanted:
-            answer.outbox.put(Told(answer.index, chosen, last=last))
-
-
-def _padded(pages: list[int], most: int) -> list[int]:
-    return pages + [pages[-1]] * (most - len(pages))
+        self._untold.append((answer, Told(answer.index, chosen, last=last)))

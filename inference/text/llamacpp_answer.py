@@ -8,6 +8,8 @@ from inference.errors import ContextLengthExceeded, InferenceError, InvalidReque
 from inference.text.forced_calls import ForcedCall
 from inference.types import Call, ChatRequest, Delta, Emit, Progress, Read, Result
 
+PARSER_FAILED = "Automatic parser generation failed: "
+
 
 class LlamaCppError(InferenceError):
     """llama.cpp could not go on with this request."""
@@ -205,4 +207,6 @@ def refusal(request: ChatRequest, reason: str) -> InvalidRequest:
         param = "tools"
     elif request.response_format:
         param = "response_format"
-    return InvalidRequest(f"The model cannot take this request: {reason}", param=param)
+    # What the place was where llama.cpp found it says nothing to the client.
+    cause = reason.rpartition(PARSER_FAILED)[2]
+    return InvalidRequest(f"The model cannot take this request: {cause}", param=param)

@@ -135,7 +135,14 @@ class TextStream:
 
     def step(self, token: int) -> str:
         """The text that is certain with this token; empty within a character."""
-        return self._stream.step(self._backend, token) or ""
+        try:
+            text = self._stream.step(self._backend, token)
+        except Exception:  # tokenizers has no class of its own for it
+            # Bytes that make no character change what those before them say, where a tokenizer
+            # writes unknown characters as bytes (Gemma). What was told stays, and we go on.
+            self._stream = DecodeStream(skip_special_tokens=True)
+            text = self._stream.step(self._backend, token)
+        return text or ""
 
 
 def _plain(message: dict[str, Any]) -> dict[str, Any]:

@@ -35,6 +35,15 @@ def unfreeze(user: User) -> int:
     return lifted
 
 
+@transaction.atomic
+def write_off(user: User, *, reason: str) -> int:
+    """Give up what the account owes; micro-dollars, 0 where that is nothing."""
+    lost = ledger.write_off(user.id, reason=reason)
+    if lost:
+        audit.record("debt.write_off", user, usd=usd(lost), reason=reason)
+    return lost
+
+
 def refund(purchase_id: uuid.UUID, amount: int | None, *, reason: str) -> Reversal:
     """`reversals.refund`, with all that it raises. What Stripe has not answered is written down
     too: it may have been done."""

@@ -18,7 +18,7 @@ from modelpilot.api.auth import Key
 from modelpilot.api.jobs import accepted
 from modelpilot.api.openapi import sends
 from modelpilot.api.ordering import Placed
-from modelpilot.api.schemas import ChatBody, TextBody
+from modelpilot.api.text import ChatBody, TextBody
 from modelpilot.errors import ApiError
 from modelpilot.hop import hop
 from modelpilot.jobs import outcome, parts, shown

@@ -11,7 +11,7 @@ from modelpilot.api.answers import openai as answers
 from modelpilot.api.answers.jobs import Job
 from modelpilot.api.auth import Key
 from modelpilot.api.openapi import sends
-from modelpilot.api.schemas import CompletionBody
+from modelpilot.api.text import CompletionBody
 from modelpilot.jobs.parts import Event, Logprobs
 
 router = Router(tags=["OpenAI-compatible"])

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from ninja import Query, Router
 
+from inference.picking import Choice
 from modelpilot.api.answers import deployments as answers
 from modelpilot.api.answers.shapes import ListOf
 from modelpilot.api.auth import Key
@@ -65,8 +66,8 @@ async def get_deployment(request: HttpRequest, deployment_id: str) -> HttpRespon
 async def change_deployment(
     request: HttpRequest, deployment_id: str, body: DeploymentChange
 ) -> HttpResponseBase:
-    """Pin it (one pod stays loaded), set its most pods, its idle time or its engine (null: the
-    default); another engine is that of the pods that start from now on."""
+    """Pin it (one pod stays loaded), set its most pods, its idle time, its engine or the number of
+    its devices (null: the default); these two are of the pods that start from now on."""
 
     def change() -> dict[str, Any]:
         return body_of(
@@ -91,7 +92,7 @@ async def create_deployment(request: HttpRequest, body: DeployBody) -> HttpRespo
         )
 
     def deploy() -> dict[str, Any]:
-        return body_of(deployments.deploy(card, body.engine or ""))
+        return body_of(deployments.deploy(card, Choice(body.engine or "", body.devices)))
 
     return JsonResponse(await hop(deploy), status=201)
 
@@ -149,6 +150,7 @@ def deployment_body(seen: DeploymentView) -> dict[str, Any]:
         "model": seen.model,
         "engine": seen.engine,
         "engine_reason": seen.engine_reason,
+        "devices": seen.devices,
         "status": "running" if seen.running else "stopped",
         "phase": seen.phase,
         "progress": seen.progress,

@@ -16,6 +16,7 @@ from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
 from modelpilot.api import gate
+from modelpilot.api.findings import invalid
 from modelpilot.errors import ApiError
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ def translate(request: HttpRequest, error: Exception) -> ApiError:
         case ApiError():
             return error
         case ValidationError():
-            return invalid(error.errors)
+            return invalid(error.errors, sent(request))
         case HttpError():
             cause = error.__cause__
             return cause if isinstance(cause, ApiError) else http_error(error)
@@ -89,27 +90,18 @@ def translate(request: HttpRequest, error: Exception) -> ApiError:
     return BROKEN
 
 
+def sent(request: HttpRequest) -> Any:
+    """The body that was checked; None if it is no JSON, or there is none."""
+    try:
+        return orjson.loads(request.body)
+    except ValueError:
+        return None
+
+
 def http_error(error: HttpError) -> ApiError:
     if error.status_code == 400:
         return ApiError(400, "invalid_json", "The body is not valid JSON. Check its syntax.")
     return ApiError(error.status_code, "invalid_request", str(error))
-
-
-def invalid(errors: list[dict[str, Any]]) -> ApiError:
-    """The first of pydantic's findings, naming the field and what it must be."""
-    first = errors[0]
-    # ninja puts the source first, and a body's own name: ("body", "body", "messages", 0).
-    source, *rest = first["loc"]
-    path = [str(part) for part in (rest[1:] if source == "body" else rest)]
-    param = ".".join(path) or None
-    codes = {"missing": "missing_required_parameter", "extra_forbidden": "unknown_parameter"}
-    what = {
-        "missing": "is required",
-        "extra_forbidden": "is not a parameter of this route; check its spelling",
-    }.get(first["type"])
-    what = what or first["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    message = f"'{param}' {what}." if param else f"The body {what}."
-    return ApiError(422, codes.get(first["type"], "invalid_value"), message, param=param)
 
 
 Next = Callable[[HttpRequest], Any]

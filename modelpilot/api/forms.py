@@ -8,7 +8,7 @@ import orjson
 from django.http import HttpRequest
 from pydantic import BaseModel, ValidationError
 
-from modelpilot.api import envelope
+from modelpilot.api.findings import invalid
 from modelpilot.api.parser import parse_json
 from modelpilot.errors import ApiError
 
@@ -32,7 +32,7 @@ def read_form(
     except ValidationError as error:
         # As ninja numbers them: the source and the body's name first.
         errors: list[Any] = [{**e, "loc": ("body", "body", *e["loc"])} for e in error.errors()]
-        raise envelope.invalid(errors) from error
+        raise invalid(errors, fields) from error
     return body, hashlib.sha256(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)).digest()
 
 

@@ -11,17 +11,11 @@ from inference.types import Kind
 from modelpilot.api.answers.account import Quote
 from modelpilot.api.auth import PERMISSIONS, Key, principal_of
 from modelpilot.api.embeddings import EmbeddingsBody
-from modelpilot.api.envelope import invalid
+from modelpilot.api.findings import invalid
 from modelpilot.api.images import EditsBody, GenerationsBody, ImageBody
 from modelpilot.api.ordering import deployed, find_card, most
-from modelpilot.api.schemas import (
-    AudioBody,
-    ChatBody,
-    CompletionBody,
-    Native,
-    SpeechBody,
-    spelled,
-)
+from modelpilot.api.schemas import AudioBody, Native, SpeechBody, spelled
+from modelpilot.api.text import ChatBody, CompletionBody
 from modelpilot.api.transcriptions import TranscriptionsBody
 from modelpilot.api.videos import VideoBody, VideosBody
 from modelpilot.errors import ApiError
@@ -84,7 +78,11 @@ async def quote(request: HttpRequest, body: QuoteBody) -> HttpResponseBase:
     except ValidationError as error:
         # Where ninja would have found it, had it been sent to the route inside of `body`.
         raise invalid(
-            [{**found, "loc": ("body", "quote", "body", *found["loc"])} for found in error.errors()]
+            [
+                {**found, "loc": ("body", "quote", "body", *found["loc"])}
+                for found in error.errors()
+            ],
+            {"body": body.body},
         ) from error
     card, serving = await hop(
         lambda: deployed(find_card(principal_of(request), asked.model, kind), asked.model, kind)

@@ -13,12 +13,11 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    ValidationInfo,
-    field_validator,
     model_validator,
 )
 
 from billing.money import micros
+from inference.catalog import MOST_DEVICES
 from modelpilot.errors import ApiError
 from modelpilot.jobs import outbound
 
@@ -105,340 +104,6 @@ def but(harmless: tuple[Any, ...]) -> str:
     return f" but for {' and '.join(said)}" if said else ""
 
 
-# Chat
-
-UNSUPPORTED_IN_CHAT: dict[str, tuple[Any, ...]] = {
-    "audio": (),
-    "function_call": ("none",),
-    "functions": ([],),
-    "modalities": (["text"], []),
-    "prediction": (),
-    "service_tier": ("auto", "default"),
-    "store": (False,),
-    "verbosity": ("medium",),
-    "web_search_options": (),
-}
-# What parts of a message's content we lack.
-NOT_TEXT = {"image_url": "images", "input_audio": "audio", "file": "files"}
-FUNCTION_NAME = r"^[A-Za-z0-9_-]{1,64}$"
-
-
-class TextPart(OpenAI):
-    type: Literal["text"]
-    text: str
-
-
-class RefusalPart(OpenAI):
-    type: Literal["refusal"]
-    refusal: str
-
-    @property
-    def text(self) -> str:
-        return self.refusal
-
-
-def in_parts(content: Any) -> Any:
-    return [{"type": "text", "text": content}] if isinstance(content, str) else content
-
-
-class FunctionCall(OpenAI):
-    name: Annotated[str, Field(max_length=100)]
-    # JSON, but written by a model: it may be wrong.
-    arguments: str
-
-
-class ToolCall(OpenAI):
-    id: Annotated[str, Field(min_length=1, max_length=100)]
-    type: Literal["function"] = "function"
-    function: FunctionCall
-
-
-Part = Annotated[TextPart | RefusalPart, Field(discriminator="type")]
-
-
-class Message(OpenAI):
-    role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: Annotated[list[Part], BeforeValidator(in_parts)] | None = None
-    name: Annotated[str, Field(max_length=100)] | None = None
-    refusal: str | None = None
-    reasoning_content: str | None = None
-    tool_calls: Annotated[list[ToolCall], Field(max_length=128)] | None = None
-    tool_call_id: str | None = None
-
-    @model_validator(mode="after")
-    def says_something(self) -> "Message":
-        if self.tool_calls and self.role != "assistant":
-            raise ValueError("has 'tool_calls', which only an assistant's message has")
-        if self.role == "tool" and self.tool_call_id is None:
-            raise ValueError("needs 'tool_call_id' when its role is tool")
-        if self.content is None and not (self.tool_calls or self.refusal):
-            raise ValueError("needs 'content'")
-        return self
-
-    def plain(self) -> dict[str, Any]:
-        """As engines take it: parts joined, and the newer name of `system` translated."""
-        said = self.refusal if self.content is None else "\n".join(p.text for p in self.content)
-        more = {
-            "name": self.name,
-            "reasoning_content": self.reasoning_content,
-            "tool_calls": [call.model_dump() for call in self.tool_calls or ()],
-            "tool_call_id": self.tool_call_id,
-        }
-        return {
-            "role": "system" if self.role == "developer" else self.role,
-            "content": said,
-            **{name: value for name, value in more.items() if value},
-        }
-
-
-def refuse_pictures(body: Any) -> None:
-    """ApiError 400 for content that is no text, naming where it is."""
-    messages = body.get("messages") if isinstance(body, dict) else None
-    for number, message in enumerate(messages if isinstance(messages, list) else ()):
-        content = message.get("content") if isinstance(message, dict) else None
-        for place, part in enumerate(content if isinstance(content, list) else ()):
-            kind = part.get("type") if isinstance(part, dict) else None
-            if isinstance(kind, str) and kind in NOT_TEXT:
-                raise ApiError(
-                    400,
-                    "unsupported_content",
-                    f"The model takes no {NOT_TEXT[kind]}, only text. Leave out the part of type "
-                    f"'{kind}'.",
-                    param=f"messages.{number}.content.{place}",
-                )
-
-
-class Function(OpenAI):
-    name: Annotated[str, Field(pattern=FUNCTION_NAME)]
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
-    strict: bool | None = None
-
-
-class Tool(OpenAI):
-    type: Literal["function"]
-    function: Function
-
-    def plain(self) -> dict[str, Any]:
-        """As engines take it: a function without parameters takes an empty object."""
-        function = self.function.model_dump(exclude_none=True)
-        function.setdefault("parameters", {"type": "object", "properties": {}})
-        return {"type": "function", "function": function}
-
-
-class FunctionName(OpenAI):
-    name: str
-
-
-class NamedTool(OpenAI):
-    type: Literal["function"]
-    function: FunctionName
-
-
-ToolChoice = Literal["none", "auto", "required"] | NamedTool
-
-
-class StreamOptions(OpenAI):
-    include_usage: bool = False
-
-
-class JsonSchema(OpenAI):
-    name: Annotated[str, Field(max_length=100)]
-    # BaseModel has a method of the plain name.
-    schema_: Annotated[dict[str, Any], Field(alias="schema")]
-    strict: bool | None = None
-    description: str | None = None
-
-
-class ResponseFormat(OpenAI):
-    type: Literal["text", "json_object", "json_schema"]
-    json_schema: JsonSchema | None = None
-
-    @model_validator(mode="after")
-    def schema_is_there(self) -> "ResponseFormat":
-        if self.type == "json_schema" and self.json_schema is None:
-            raise ValueError("needs 'json_schema' when its type is json_schema")
-        return self
-
-
-def in_list(stop: Any) -> Any:
-    return [stop] if isinstance(stop, str) else stop
-
-
-Stop = Annotated[str, Field(min_length=1, max_length=200)]
-
-
-Tokens = Annotated[Whole, Field(ge=1, le=1_000_000)]
-# From the number of a token, which JSON can only have as text.
-LogitBias = Annotated[
-    dict[Annotated[str, Field(pattern=r"^\d{1,9}$")], Annotated[Number, Field(ge=-100, le=100)]],
-    Field(max_length=1000),
-]
-
-
-class TextBody(OpenAI):
-    """What a chat and a bare completion have in common."""
-
-    model: ModelName
-    temperature: Annotated[Number, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[Number, Field(gt=0, le=1)] | None = None
-    max_tokens: Tokens | None = None
-    stop: Annotated[list[Stop], BeforeValidator(in_list), Field(max_length=4)] | None = None
-    seed: Annotated[Whole, Field(ge=-SEED, le=SEED)] | None = None
-    n: Annotated[Whole, Field(ge=1, le=4)] | None = None
-    presence_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
-    frequency_penalty: Annotated[Number, Field(ge=-2, le=2)] | None = None
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
-    logit_bias: LogitBias | None = None
-    # These change no answer.
-    user: str | None = None
-    metadata: dict[str, str] | None = None
-    # Ours; OpenAI has its own elsewhere.
-    webhook: WebhookUrl | None = None
-    max_cost: MaxCost | None = None
-
-    def request(self) -> dict[str, Any]:
-        """As `inference.types.ChatRequest` takes it, but for what to continue."""
-        return {
-            "max_tokens": self.max_tokens,
-            "temperature": self.temperature,
-            "top_p": self.top_p,
-            "stop": self.stop or [],
-            "seed": self.seed,
-            "n": self.n or 1,
-            "presence_penalty": self.presence_penalty or 0.0,
-            "frequency_penalty": self.frequency_penalty or 0.0,
-            **({"logit_bias": self.logit_bias} if self.logit_bias else {}),
-        }
-
-
-class ChatBody(TextBody):
-    messages: Annotated[list[Message], Field(min_length=1, max_length=1000)]
-    max_completion_tokens: Tokens | None = None
-    response_format: ResponseFormat | None = None
-    tools: Annotated[list[Tool], Field(max_length=128)] | None = None
-    tool_choice: ToolChoice | None = None
-    parallel_tool_calls: bool | None = None
-    reasoning_effort: (
-        Literal["none", "minimal", "low", "medium", "high", "xhigh", "max", "default"] | None
-    ) = None
-    logprobs: bool | None = None
-    top_logprobs: Annotated[Whole, Field(ge=0, le=20)] | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def only_supported(cls, body: Any) -> Any:
-        refuse_pictures(body)
-        return refuse_unsupported(body, UNSUPPORTED_IN_CHAT)
-
-    @field_validator("messages")
-    @classmethod
-    def answers_have_calls(cls, messages: list[Message]) -> list[Message]:
-        known: set[str] = set()
-        for number, message in enumerate(messages):
-            known.update(call.id for call in message.tool_calls or ())
-            if message.role == "tool" and message.tool_call_id not in known:
-                raise ValueError(
-                    f"has a tool's answer (number {number}) whose 'tool_call_id' belongs to no "
-                    "call before it"
-                )
-        return messages
-
-    @field_validator("tool_choice")
-    @classmethod
-    def tool_is_there(cls, choice: ToolChoice | None, info: ValidationInfo) -> ToolChoice | None:
-        tools = info.data.get("tools") or ()
-        if choice in (None, "none", "auto"):
-            return choice
-        if not tools:
-            raise ValueError("needs 'tools'")
-        names = [tool.function.name for tool in tools]
-        if isinstance(choice, NamedTool) and choice.function.name not in names:
-            raise ValueError(f"names no tool of this request; 'tools' has {', '.join(names)}")
-        return choice
-
-    @field_validator("top_logprobs")
-    @classmethod
-    def logprobs_are_on(cls, top: int | None, info: ValidationInfo) -> int | None:
-        if top and not info.data.get("logprobs"):
-            raise ValueError("needs 'logprobs' to be true")
-        return top
-
-    def request(self) -> dict[str, Any]:
-        """As `inference.types.ChatRequest` takes it; what was not asked for is left out."""
-        response_format = self.response_format
-        choice = self.tool_choice
-        # Who may call nothing need not know of tools.
-        tools = [] if choice == "none" else [tool.plain() for tool in self.tools or ()]
-        chosen = choice.model_dump() if isinstance(choice, NamedTool) else choice
-        more = {
-            "tools": tools,
-            "tool_choice": chosen if tools else None,
-            "reasoning_effort": None
-            if self.reasoning_effort == "default"
-            else self.reasoning_effort,
-            "logprobs": self.logprobs,
-            "top_logprobs": self.top_logprobs,
-        }
-        request = {
-            **super().request(),
-            "messages": [message.plain() for message in self.messages],
-            "max_tokens": self.max_completion_tokens or self.max_tokens,
-            "response_format": None
-            if response_format is None
-            else response_format.model_dump(by_alias=True, exclude_none=True),
-            **{name: value for name, value in more.items() if value},
-        }
-        if tools and self.parallel_tool_calls is False:
-            request["parallel_tool_calls"] = False
-        return request
-
-
-# Bare completions
-
-
-def one_prompt(prompt: Any) -> Any:
-    """OpenAI takes a list of prompts too, and prompts in tokens of its models."""
-    if not isinstance(prompt, list):
-        return prompt
-    if any(isinstance(part, int | list) for part in prompt):
-        raise ValueError("must be text: tokens are not supported")
-    if len(prompt) > 1:
-        raise ValueError("must be one text: send a request for each of several")
-    return prompt[0] if prompt else ""
-
-
-class CompletionBody(TextBody):
-    prompt: Annotated[str, BeforeValidator(one_prompt), Field(min_length=1)]
-    # As few as OpenAI's.
-    max_tokens: Tokens | None = 16
-    # Whether the answer begins with the prompt.
-    echo: bool | None = None
-
-    # How many of the likeliest tokens to tell at each place; 0 is the one that was said.
-    logprobs: Annotated[Whole, Field(ge=0, le=5)] | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def only_supported(cls, body: Any) -> Any:
-        return refuse_unsupported(body, {"best_of": (1,), "suffix": ("",)})
-
-    @field_validator("logprobs")
-    @classmethod
-    def not_of_the_prompt(cls, logprobs: int | None, info: ValidationInfo) -> int | None:
-        if logprobs is not None and info.data.get("echo"):
-            raise ValueError("can't be had with 'echo': those of a prompt are not known")
-        return logprobs
-
-    def request(self) -> dict[str, Any]:
-        """As `inference.types.ChatRequest` takes it."""
-        request = {**super().request(), "prompt": self.prompt}
-        if self.logprobs is not None:
-            request |= {"logprobs": True, "top_logprobs": self.logprobs}
-        return request
-
-
 # Speech
 
 Voice = Annotated[str, Field(min_length=1, max_length=100)]
@@ -502,9 +167,14 @@ class ReplayBody(Native):
 EngineName = Annotated[str, Field(min_length=1, max_length=100)]
 
 
+# On how many devices each pod sits: of one of the card's ways, or null as well.
+DeviceCount = Annotated[Whole, Field(ge=1, le=MOST_DEVICES)]
+
+
 class DeployBody(Native):
     model: ModelName
     engine: EngineName | None = None
+    devices: DeviceCount | None = None
 
 
 class DeploymentChange(Native):
@@ -514,6 +184,7 @@ class DeploymentChange(Native):
     replicas: Annotated[Whole, Field(ge=1, le=MAX_REPLICAS)] = 1
     idle_seconds: Annotated[Whole, Field(ge=0, le=MAX_IDLE_SECONDS)] | None = None
     engine: EngineName | None = None
+    devices: DeviceCount | None = None
 
 
 # Billing

@@ -90,10 +90,18 @@ def bought_by(owner: int, after: str | None) -> tuple[list[Bought], Any]:
     if rows is None:
         raise Http404
     page = rows[:PURCHASES]
-    lines = [
-        Bought(each, *STATES[each.state], getattr(each, "reversed", None) or 0) for each in page
-    ]
-    return lines, page[-1].id if len(rows) > PURCHASES else None
+    return list(map(bought, page)), page[-1].id if len(rows) > PURCHASES else None
+
+
+def bought(purchase: Any) -> Bought:
+    """Of what `purchases.of` answers."""
+    refunded = purchase.reversed or 0
+    state = STATES[purchase.state]
+    if purchase.disputed:
+        state = ("Disputed", "bad")
+    elif refunded:
+        state = ("Refunded" if refunded == purchase.amount else "Refunded in part", "")
+    return Bought(purchase, *state, refunded)
 
 
 def moves_of(owner: int, before: str | None) -> tuple[list[Move], int | None]:

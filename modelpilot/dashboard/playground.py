@@ -16,7 +16,7 @@ from modelpilot.dashboard.samples import API
 from modelpilot.dashboard.shell import current_user, may_deploy, signed_in
 from modelpilot.fleet import deployments, eta, facts
 from modelpilot.fleet.catalog import cards
-from modelpilot.fleet.plan import LONGEST_S
+from modelpilot.fleet.turns import LONGEST_S
 from modelpilot.jobs import recent
 
 KINDS = {

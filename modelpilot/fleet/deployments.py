@@ -14,7 +14,7 @@ from billing.sql import PRICE_IN_FORCE
 from inference import weights
 from inference.catalog import Card
 from inference.errors import InferenceError
-from inference.picking import Picked
+from inference.picking import ANY, Choice, Picked
 from modelpilot import prepared
 from modelpilot.accounts import audit
 from modelpilot.errors import ApiError
@@ -26,9 +26,9 @@ from modelpilot.fleet.models import Deployment
 MAX_FAILURES = 3
 
 
-def obstacle(card: Card, engine: str = "") -> str | None:
+def obstacle(card: Card, choice: Choice = ANY) -> str | None:
     """Why this machine can't serve the card as it is, as a sentence; None if it can."""
-    picked = picked_for(card, engine)
+    picked = picked_for(card, choice)
     if picked.obstacle:
         return picked.obstacle
     try:
@@ -38,10 +38,10 @@ def obstacle(card: Card, engine: str = "") -> str | None:
     return None
 
 
-def picked_for(card: Card, engine: str = "") -> Picked:
-    """How the card is run by the devices of this machine and of others that are alive."""
-    elsewhere = [device for _, device in facts.found_devices(facts.alive_nodes())]
-    return machine.pick(card, [*machine.devices(), *elsewhere], engine)
+def picked_for(card: Card, choice: Choice = ANY) -> Picked:
+    """How the card is run by this machine or another that is alive."""
+    elsewhere = [facts.devices_found(node) for node in facts.alive_nodes()]
+    return machine.pick(card, [machine.devices(), *elsewhere], choice)
 
 
 def deploy_available() -> list[str]:
@@ -58,37 +58,39 @@ def deploy_available() -> list[str]:
     return models
 
 
-def deploy(card: Card, engine: str = "") -> Deployment:
-    """Serve a card from now on, by `engine` if one is named; ApiError 422 says what hinders."""
-    must_have(card, engine)
-    reason = obstacle(card, engine)
-    if reason and not can_be_downloaded(card, engine):
+def deploy(card: Card, choice: Choice = ANY) -> Deployment:
+    """Serve a card from now on, in the way that is chosen; ApiError 422 says what hinders."""
+    must_have(card, choice)
+    reason = obstacle(card, choice)
+    if reason and not can_be_downloaded(card, choice):
         raise ApiError(
             422, "model_not_deployable", f"{card.id} can't be deployed. {reason}", param="model"
         )
     with transaction.atomic():
-        deployment, created = Deployment.objects.get_or_create(
-            model=card.id, defaults={"engine": engine}
-        )
-        if engine and deployment.engine != engine:
-            deployment.engine = engine
-            deployment.save(update_fields=["engine"])
+        chosen = {"engine": choice.engine, "devices": choice.devices}
+        deployment, created = Deployment.objects.get_or_create(model=card.id, defaults=chosen)
+        if choice not in (ANY, deployment.choice):
+            Deployment.objects.filter(id=deployment.id).update(**chosen)
+            deployment.refresh_from_db()
         if created:
             audit.record("deployment.create", about(deployment))
             return deployment
         return start(deployment)
 
 
-def must_have(card: Card, engine: str) -> None:
-    """Raises ApiError 422 if no way to run the card has that engine; empty means any."""
+def must_have(card: Card, choice: Choice) -> None:
+    """Raises ApiError 422 if no way to run the card is as it is chosen."""
+    if any(choice.allows(way) for way in card.ways):
+        return
     known = list(dict.fromkeys(way.engine for way in card.ways))
-    if engine and engine not in known:
-        raise ApiError(
-            422,
-            "invalid_value",
-            f"{card.id} has no engine '{engine}'. It has: {', '.join(known)}.",
-            param="engine",
-        )
+    if choice.engine and choice.engine not in known:
+        param, message = "engine", f"has no engine '{choice.engine}'. It has: {', '.join(known)}."
+    else:
+        numbers = sorted({way.devices for way in card.ways if choice.engine in ("", way.engine)})
+        engine = f" with {choice.engine}" if choice.engine else ""
+        of_it = " or ".join(map(str, numbers))
+        param, message = "devices", f"runs on {of_it} devices{engine}, not on {choice.devices}."
+    raise ApiError(422, "invalid_value", f"{card.id} {message}", param=param)
 
 
 def about(deployment: Deployment) -> str:
@@ -96,9 +98,9 @@ def about(deployment: Deployment) -> str:
     return f"deployment {deployment.id} of {deployment.model}"
 
 
-def can_be_downloaded(card: Card, engine: str = "") -> bool:
+def can_be_downloaded(card: Card, choice: Choice = ANY) -> bool:
     """Whether only the weights are missing, and the hub has them and answers."""
-    picked = picked_for(card, engine)
+    picked = picked_for(card, choice)
     if picked.obstacle:
         return False
     return weights.reachable(picked.card, settings.MODELS, settings.CACHE)
@@ -124,15 +126,15 @@ def stop(deployment: Deployment) -> Deployment:
 
 
 def change(deployment: Deployment, **fields: Any) -> Deployment:
-    """Set `pinned`, `replicas`, `idle_seconds` and `engine` (None: what fits best); the nodes
-    follow within a second, but pods that run stay on their engine."""
+    """Set `pinned`, `replicas`, `idle_seconds`, `engine` and `devices` (None: what fits best); the
+    nodes follow within a second, but pods that run stay as they are."""
     if "engine" in fields:
         fields["engine"] = fields["engine"] or ""
-        card = cards().cards.get(deployment.model)
-        if card is not None:
-            must_have(card, fields["engine"])
     for name, value in fields.items():
         setattr(deployment, name, value)
+    card = cards().cards.get(deployment.model)
+    if card is not None and not fields.keys().isdisjoint(("engine", "devices")):
+        must_have(card, deployment.choice)
     if fields:
         with transaction.atomic():
             deployment.save(update_fields=list(fields))

@@ -1,7 +1,8 @@
 """What models earn and what they cost the operator, by day.
 
-A pod's time costs the operator's price of an hour of its device, whether it works or waits. Pods
-that sit on one device at once share its hour, so that a device never costs more than its price.
+A pod's time costs the operator's price of an hour of each of its devices, whether it works or
+waits. Pods that sit on one device at once share its hour, so that a device never costs more than
+its price.
 """
 
 import json
@@ -24,7 +25,7 @@ from modelpilot.jobs.models import Usage
 # time ends with its last sign of life, or now for one that the node has just `seen` end.
 COUNT = """
 WITH pod AS MATERIALIZED (
-    SELECT id, deployment_id, node_id, device, counted_at, id = ANY(%(gone)s::uuid[]) AS gone,
+    SELECT id, deployment_id, node_id, devices, counted_at, id = ANY(%(gone)s::uuid[]) AS gone,
            CASE WHEN id = ANY(%(gone)s::uuid[]) AND %(seen)s::boolean THEN now()
                 ELSE heartbeat_at END AS until
     FROM fleet_pod
@@ -32,20 +33,21 @@ WITH pod AS MATERIALIZED (
     ORDER BY id
     FOR UPDATE
 ), span AS (
-    SELECT deployment.model, COALESCE(found.name, pod.device) AS device, days.day,
+    SELECT deployment.model, COALESCE(found.name, seat.device) AS device, days.day,
            EXTRACT(EPOCH FROM LEAST(until, (day + interval '1 day') AT TIME ZONE 'UTC')
                               - GREATEST(counted_at, day AT TIME ZONE 'UTC'))::float8 AS seconds,
-           1.0 / count(*) OVER (PARTITION BY pod.device, days.day) AS share,
+           1.0 / count(*) OVER (PARTITION BY seat.device, days.day) AS share,
            COALESCE(%(rates)s::jsonb ->> lower(found.name),
                     %(rates)s::jsonb ->> CASE found.kind WHEN 'cpu' THEN 'cpu' ELSE 'gpu' END,
                     '0')::float8 / 3600 AS rate
     FROM pod
     JOIN fleet_deployment deployment ON deployment.id = pod.deployment_id
     JOIN fleet_node node ON node.name = pod.node_id
+    CROSS JOIN LATERAL unnest(pod.devices) AS seat (device)
     LEFT JOIN LATERAL (
         SELECT listed.name, listed.kind
         FROM jsonb_to_recordset(node.devices) AS listed (id text, name text, kind text)
-        WHERE listed.id = pod.device) found ON true
+        WHERE listed.id = seat.device) found ON true
     CROSS JOIN LATERAL generate_series(
         date_trunc('day', counted_at AT TIME ZONE 'UTC'), until AT TIME ZONE 'UTC',
         interval '1 day') AS days (day)
@@ -82,14 +84,14 @@ def count(node: str, gone: Sequence[uuid.UUID] = (), *, seen: bool = True) -> No
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One model on one day (UTC). Money in micro-dollars; `pod_seconds` of all its pods."""
+    """One model on one day (UTC). Money in micro-dollars; `device_seconds` of all its pods."""
 
     day: date
     model: str
     requests: int = 0
     revenue: int = 0
     cost: int = 0
-    pod_seconds: float = 0.0
+    device_seconds: float = 0.0
 
     @property
     def margin(self) -> int:
@@ -129,5 +131,5 @@ def row_of(day: date, model: str, earned: dict[str, Any], spent: dict[str, Any])
         requests=earned.get("jobs", 0),
         revenue=earned.get("revenue", 0),
         cost=round(spent.get("spent", 0)),
-        pod_seconds=spent.get("sat", 0.0),
+        device_seconds=spent.get("sat", 0.0),
     )

@@ -6,7 +6,9 @@ from django.utils import timezone
 
 from modelpilot.fleet.facts import Facts
 from modelpilot.fleet.models import Pod
-from modelpilot.fleet.plan import LONGEST_S, DeploymentFacts, starts_in
+from modelpilot.fleet.pieces import DeploymentFacts
+from modelpilot.fleet.plan import starts_in
+from modelpilot.fleet.turns import LONGEST_S
 
 # From the decision that a pod goes until its memory is free, and half a look of the node.
 # Measured with idle pods of smollm2-135m and piper-joe: 1.0 to 1.6 s together.

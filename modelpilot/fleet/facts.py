@@ -1,6 +1,6 @@
 """The fleet as the plan wants to know it, gathered from the tables."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,9 +11,9 @@ from django.utils import timezone
 from modelpilot import prepared
 from modelpilot.fleet import machine
 from modelpilot.fleet.catalog import cards
-from modelpilot.fleet.machine import CPU, Device
+from modelpilot.fleet.machine import CPU, Device, Machines
 from modelpilot.fleet.models import Deployment, Node, Pod
-from modelpilot.fleet.plan import DeploymentFacts, DeviceFacts, PodFacts
+from modelpilot.fleet.pieces import DeploymentFacts, DeviceFacts, PodFacts
 
 # A node or pod that has not been heard of for this long is dead.
 SILENCE_S = 30
@@ -61,11 +61,11 @@ def gather() -> Facts:
     """Asks once for nodes, deployments, queues, pods and running jobs."""
     queues, running = queues_now(), running_now()
     nodes, pods = alive_nodes(), list(Pod.objects.order_by("created_at"))
-    there = [device for _, device in found_devices(nodes)]
+    machines = [devices_found(node) for node in nodes]
     wishes = [
         wish
         for deployment in Deployment.objects.all()
-        if (wish := wish_of(deployment, queues.get(deployment.model, Queue()), there)) is not None
+        if (wish := wish_of(deployment, queues.get(deployment.model, Queue()), machines))
     ]
     return Facts(
         devices_of(nodes, pods),
@@ -92,15 +92,18 @@ def alive_nodes() -> list[Node]:
     return list(Node.objects.filter(heartbeat_at__gt=heard).order_by("name"))
 
 
-def found_devices(nodes: Iterable[Node]) -> list[tuple[str, Device]]:
-    """Each node's devices, as its machine last found them."""
-    return [(node.name, Device(**device)) for node in nodes for device in node.devices]
+def devices_found(node: Node) -> list[Device]:
+    """The node's devices, as its machine last found them."""
+    return [Device(**device) for device in node.devices]
 
 
 def devices_of(nodes: Iterable[Node], pods: list[Pod]) -> list[DeviceFacts]:
     return [
-        DeviceFacts(node, device.id, device.kind, budget(node, device, pods))
-        for node, device in found_devices(nodes)
+        DeviceFacts(
+            node.name, device.id, device.kind, budget(node.name, device, pods), device.whole
+        )
+        for node in nodes
+        for device in devices_found(node)
     ]
 
 
@@ -112,24 +115,28 @@ def budget(node: str, device: Device, pods: Iterable[Pod]) -> int:
     """
     if device.id == CPU:
         return device.memory_mb
-    ours = sum(pod.memory_mb for pod in pods if (pod.node_id, pod.device) == (node, device.id))
+    ours = sum(pod.memory_mb for pod in pods if sits(pod, node, device.id))
     others = max(0, device.total_mb - device.free_mb - ours - (device.total_mb - device.memory_mb))
     return max(0, device.memory_mb - others)
 
 
-def wish_of(
-    deployment: Deployment, queue: Queue, there: Collection[Device]
-) -> DeploymentFacts | None:
+def sits(pod: Pod, node: str, device: str) -> bool:
+    """Whether that is one of the pod's devices."""
+    return pod.node_id == node and device in pod.devices
+
+
+def wish_of(deployment: Deployment, queue: Queue, machines: Machines) -> DeploymentFacts | None:
     """None: the operator took its card out of the catalog."""
     card = cards().cards.get(deployment.model)
     if card is None:
         return None
-    card = machine.pick(card, there, deployment.engine).card
+    card = machine.pick(card, machines, deployment.choice).card
     load, run, idle = deployment.load_seconds, deployment.run_seconds, deployment.idle_seconds
     return DeploymentFacts(
         id=deployment.id,
         engine=card.engine,
         device=card.device,
+        devices=card.devices,
         memory_mb=card.memory_mb,
         wanted=deployment.desired == Deployment.Desired.RUNNING,
         waiting=queue.waiting,
@@ -160,7 +167,7 @@ def as_fact(pod: Pod, running: dict[Any, int]) -> PodFacts:
         id=pod.id,
         deployment=pod.deployment_id,
         node=pod.node_id,
-        device=pod.device,
+        devices=tuple(pod.devices),
         memory_mb=held_mb(pod),
         busy=running.get(pod.id, 0),
         slots=pod.slots,
@@ -171,5 +178,5 @@ def as_fact(pod: Pod, running: dict[Any, int]) -> PodFacts:
 
 
 def held_mb(pod: Pod) -> int:
-    """What a pod takes of its device: what its card says, or what it has grown to."""
-    return max(pod.memory_mb, pod.resident_mb) if pod.device == CPU else pod.memory_mb
+    """What a pod takes of each of its devices: what its card says, or what it has grown to."""
+    return max(pod.memory_mb, pod.resident_mb) if CPU in pod.devices else pod.memory_mb

@@ -5,7 +5,7 @@ just the CPU, and nothing is said about it.
 """
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
@@ -16,7 +16,7 @@ from django.conf import settings
 
 from inference import engines, picking
 from inference.catalog import Card
-from inference.picking import Picked
+from inference.picking import Choice, Picked
 from inference.types import Device as Computing
 
 log = logging.getLogger(__name__)
@@ -40,8 +40,17 @@ class Device:
     memory_mb: int
     free_mb: int
 
+    @property
+    def whole(self) -> bool:
+        """A process sees one MIG instance at a time, so they can't work together."""
+        return not self.id.startswith("MIG-")
+
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+# The devices of each machine.
+Machines = Collection[Sequence[Device]]
 
 
 def devices() -> list[Device]:
@@ -137,37 +146,40 @@ def allowed(visible: str, names: Collection[str]) -> bool:
     )
 
 
-def kind(device: str) -> str:
-    """What a device's `id` says of its kind."""
-    return "cpu" if device == CPU else "cuda"
+def kind(devices: Sequence[str]) -> str:
+    """What the ids of a pod's devices say of their kind."""
+    return "cpu" if CPU in devices else "cuda"
 
 
-def environment(device: str) -> dict[str, str]:
-    """What a pod on a device is told: it sees that GPU as its only one, or none."""
-    return {"CUDA_VISIBLE_DEVICES": "" if device == CPU else device}
+def environment(devices: Sequence[str]) -> dict[str, str]:
+    """What a pod on these devices is told: it sees these GPUs and no others, or none."""
+    return {"CUDA_VISIBLE_DEVICES": "" if CPU in devices else ",".join(devices)}
 
 
-def computing(device: str, memory_mb: int) -> Computing:
+def computing(devices: Sequence[str], memory_mb: int) -> Computing:
     """Where a pod computes: on all cores, since pods are niced and everything else goes first.
 
-    Its GPU is number 0: it sees no other. Of that it may use what the plan has reckoned with.
+    Its GPUs have the numbers from 0 on: it sees no others. Of each it may use what the plan has
+    reckoned with.
     """
     threads = psutil.cpu_count(logical=False) or 1
-    if device == CPU:
+    if CPU in devices:
         return Computing("cpu", 0, threads)
-    return Computing("cuda", 0, threads, memory_mb)
+    return Computing("cuda", 0, threads, memory_mb, len(devices))
 
 
-def pick(card: Card, there: Collection[Device], engine: str = "") -> Picked:
-    """Which of the card's ways is taken on these devices (see `inference.picking`)."""
+def pick(card: Card, machines: Machines, choice: Choice = picking.ANY) -> Picked:
+    """Which of the card's ways is taken on these machines (see `inference.picking`)."""
     return picking.pick(
-        card, lambda way: engines.installed(way) or too_small_for(way, there), engine
+        card, lambda way: engines.installed(way) or too_small_for(way, machines), choice
     )
 
 
-def too_small_for(card: Card, there: Collection[Device]) -> str | None:
-    """Why a card fits on none of these devices, as a sentence; None if it does."""
-    suited = [device for device in there if device.kind == card.device]
+def too_small_for(card: Card, machines: Machines) -> str | None:
+    """Why a card fits on none of these machines, as a sentence; None if it does."""
+    if card.devices > 1:
+        return too_few_for(card, machines)
+    suited = [device for there in machines for device in there if device.kind == card.device]
     if not suited:
         return f"It needs an NVIDIA GPU with {card.memory_mb} MB, and there is none here."
     largest = max(suited, key=lambda device: device.memory_mb)
@@ -179,3 +191,21 @@ def too_small_for(card: Card, there: Collection[Device]) -> str | None:
             f"{largest.memory_mb} MB for pods."
         )
     return f"It needs {card.memory_mb} MB of memory; pods may use {largest.memory_mb} MB here."
+
+
+def too_few_for(card: Card, machines: Machines) -> str | None:
+    """The same for a card whose pods span several GPUs."""
+    able = [
+        sum(
+            device.kind == card.device and device.whole and device.memory_mb >= card.memory_mb
+            for device in there
+        )
+        for there in machines
+    ]
+    most = max(able, default=0)
+    if most >= card.devices:
+        return None
+    return (
+        f"It needs {card.devices} NVIDIA GPUs of one machine with {card.memory_mb} MB on each; "
+        f"{most or 'none'} {'is' if most < 2 else 'are'} here."
+    )

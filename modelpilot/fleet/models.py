@@ -7,6 +7,12 @@ from django.db import models
 from django.db.models.functions import Now
 from django.utils.crypto import get_random_string
 
+from inference.picking import Choice
+
+
+def on_cpu() -> list[str]:
+    return ["cpu"]
+
 
 def new_deployment_id() -> str:
     return "dep" + get_random_string(12, "0123456789abcdefghijklmnopqrstuvwxyz")
@@ -52,11 +58,18 @@ class Deployment(models.Model):
     retry_at = models.DateTimeField(null=True)
     # The engine that the operator chose; empty: what fits the hardware best.
     engine = models.CharField(max_length=100, default="", blank=True)
+    # On how many devices the operator wants each pod; null: what fits the hardware best.
+    devices = models.IntegerField(null=True)
     # When a pod of it was last told to go: who has just been served waits from then on.
     left_at = models.DateTimeField(null=True)
 
     def __str__(self) -> str:
         return f"{self.model} ({self.desired})"
+
+    @property
+    def choice(self) -> Choice:
+        """What the operator wants of the ways to run its model."""
+        return Choice(self.engine, self.devices)
 
 
 class Pod(models.Model):
@@ -72,14 +85,14 @@ class Pod(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
     deployment = models.ForeignKey(Deployment, models.CASCADE, related_name="pods")
     node = models.ForeignKey(Node, models.CASCADE, related_name="pods")
-    # "cpu" or a GPU's UUID.
-    device = models.CharField(max_length=100, default="cpu")
+    # "cpu", or the UUIDs of its GPUs.
+    devices = ArrayField(models.CharField(max_length=100), default=on_cpu)
     phase = models.CharField(max_length=20, choices=Phase.choices, default=Phase.STARTING)
     # 0..1 of the download, while there is one.
     progress = models.FloatField(null=True)
     # Of the ways to run its model, the one that was chosen when it started.
     engine = models.CharField(max_length=100, default="")
-    # What its card reckons with, on its device; and what it has in the machine's memory.
+    # What its card reckons with, on each of its devices; and what it has in the machine's memory.
     memory_mb = models.IntegerField()
     resident_mb = models.IntegerField(default=0)
     slots = models.IntegerField(default=0)
@@ -105,8 +118,8 @@ class Pod(models.Model):
 class PodTime(models.Model):
     """How long pods of one model sat on one kind of device on one day (UTC), and what that cost.
 
-    Counted up by the nodes (see fleet.economics), as the pods' own rows go with them. The names
-    outlive both.
+    A pod that sits on two devices counts twice. Counted up by the nodes (see fleet.economics), as
+    the pods' own rows go with them. The names outlive both.
     """
 
     day = models.DateField()

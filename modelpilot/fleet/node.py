@@ -18,7 +18,8 @@ from modelpilot.fleet import deployments, economics, facts, machine
 from modelpilot.fleet.catalog import cards
 from modelpilot.fleet.facts import SILENCE_S
 from modelpilot.fleet.models import Deployment, Node, Pod
-from modelpilot.fleet.plan import Start, Stop, plan
+from modelpilot.fleet.pieces import Start, Stop
+from modelpilot.fleet.plan import plan
 from modelpilot.fleet.pod import LOAD_FAILED
 from modelpilot.fleet.supervise import Child
 from modelpilot.jobs import rescue
@@ -79,20 +80,21 @@ class NodeRunner:
 
     def start(self, start: Start) -> None:
         deployment = Deployment.objects.get(id=start.deployment)
-        device = start.device
-        card = cards().cards[deployment.model].way(start.engine, machine.kind(device))
+        devices = start.devices
+        known = cards().cards[deployment.model]
+        card = known.way(start.engine, machine.kind(devices), len(devices))
         pod = Pod.objects.create(
             deployment=deployment,
             node_id=self.name,
-            device=device,
+            devices=list(devices),
             engine=card.engine,
             memory_mb=card.memory_mb,
         )
-        log.info("Starting pod %s for %s on %s.", pod.id, deployment.model, device)
+        log.info("Starting pod %s for %s on %s.", pod.id, deployment.model, ", ".join(devices))
         child = Child(
             f"pod {deployment.model}",
             [sys.executable, str(settings.BASE_DIR / "manage.py"), "pod", str(pod.id)],
-            env={**settings.POD_ENVIRONMENT, **machine.environment(device)},
+            env={**settings.POD_ENVIRONMENT, **machine.environment(devices)},
         )
         child.start()
         self.children[pod.id] = child

@@ -12,9 +12,11 @@ from uuid import UUID
 
 from django.conf import settings
 
+from inference.picking import Choice, Picked
 from modelpilot.fleet import eta, facts, machine
 from modelpilot.fleet.catalog import cards
 from modelpilot.fleet.facts import Facts
+from modelpilot.fleet.machine import Device
 from modelpilot.fleet.models import Deployment, Node, Pod
 
 PHASES = [Pod.Phase.READY, Pod.Phase.LOADING, Pod.Phase.DOWNLOADING, Pod.Phase.STARTING]
@@ -22,11 +24,12 @@ PHASES = [Pod.Phase.READY, Pod.Phase.LOADING, Pod.Phase.DOWNLOADING, Pod.Phase.S
 
 @dataclass(frozen=True, slots=True)
 class PodView:
-    """A pod; `memory_mb` is what it takes of its device, `busy` are the jobs that it runs."""
+    """A pod; `memory_mb` is what it takes of each of its devices, `busy` are the jobs that it
+    runs."""
 
     id: UUID
     node: str
-    device: str
+    devices: list[str]
     engine: str
     phase: str
     progress: float | None
@@ -40,13 +43,15 @@ class PodView:
 class DeploymentView:
     """`phase` is that of its most advanced pod that stays, "cold" without one; `wait_s` is how
     long a job that comes now will take until its end, None where nobody can tell. `engine` is the
-    one that a pod would have now; `engine_chosen`: by the operator."""
+    one that a pod would have now, on so many `devices`; `chosen` is what the operator wants of
+    them."""
 
     id: str
     model: str
     engine: str
     engine_reason: str
-    engine_chosen: bool
+    devices: int
+    chosen: Choice
     running: bool
     phase: str
     progress: float | None
@@ -117,13 +122,14 @@ def view(
     p50, p90 = spread(deployment.recent_runs)
     ahead = eta.outlook(deployment.id, now)
     idle = deployment.idle_seconds
-    engine, reason = engine_of(deployment, now)
+    picked = picked_of(deployment, now)
     return DeploymentView(
         id=deployment.id,
         model=deployment.model,
-        engine=engine,
-        engine_reason=reason,
-        engine_chosen=bool(deployment.engine),
+        engine=picked.card.engine if picked else "",
+        engine_reason=(picked.obstacle or picked.why) if picked else "its card is gone",
+        devices=picked.card.devices if picked else 1,
+        chosen=deployment.choice,
         running=deployment.desired == Deployment.Desired.RUNNING,
         phase=leading.phase if leading else "cold",
         progress=leading.progress if leading else None,
@@ -142,21 +148,20 @@ def view(
     )
 
 
-def engine_of(deployment: Deployment, now: Facts) -> tuple[str, str]:
-    """The engine that a pod of it would have now, and why; empty without its card."""
+def picked_of(deployment: Deployment, now: Facts) -> Picked | None:
+    """How a pod of it would run now, and why; None without its card."""
     card = cards().cards.get(deployment.model)
     if card is None:
-        return "", "its card is gone"
-    there = [device for _, device in facts.found_devices(now.nodes)]
-    picked = machine.pick(card, there, deployment.engine)
-    return picked.card.engine, picked.obstacle or picked.why
+        return None
+    machines = [facts.devices_found(node) for node in now.nodes]
+    return machine.pick(card, machines, deployment.choice)
 
 
 def pod_view(row: Pod, busy: int, now: datetime) -> PodView:
     return PodView(
         id=row.id,
         node=row.node_id,
-        device=row.device,
+        devices=row.devices,
         engine=row.engine,
         phase=row.phase,
         progress=row.progress,
@@ -183,20 +188,23 @@ def all_devices() -> list[DeviceView]:
 
 
 def devices(nodes: Sequence[Node], pods: Sequence[Pod]) -> list[DeviceView]:
-    views = []
-    for node, device in facts.found_devices(nodes):
-        here = [pod for pod in pods if (pod.node_id, pod.device) == (node, device.id)]
-        views.append(
-            DeviceView(
-                id=device.id,
-                node=node,
-                kind=device.kind,
-                name=device.name,
-                total_mb=device.total_mb,
-                memory_mb=facts.budget(node, device, pods),
-                used_mb=sum(facts.held_mb(pod) for pod in here),
-                free_mb=device.free_mb,
-                pods=[pod.id for pod in here],
-            )
-        )
-    return views
+    return [
+        device_view(node.name, device, pods)
+        for node in nodes
+        for device in facts.devices_found(node)
+    ]
+
+
+def device_view(node: str, device: Device, pods: Sequence[Pod]) -> DeviceView:
+    here = [pod for pod in pods if facts.sits(pod, node, device.id)]
+    return DeviceView(
+        id=device.id,
+        node=node,
+        kind=device.kind,
+        name=device.name,
+        total_mb=device.total_mb,
+        memory_mb=facts.budget(node, device, pods),
+        used_mb=sum(facts.held_mb(pod) for pod in here),
+        free_mb=device.free_mb,
+        pods=[pod.id for pod in here],
+    )

@@ -78,7 +78,7 @@ class Pod:
         row = self.row.get()
         files = weights.fetch(self.card, settings.MODELS, settings.CACHE, self.downloaded)
         self.set(phase=PodRow.Phase.LOADING, progress=None)
-        self.engine = engines.load(self.card, files, machine.computing(row.device, row.memory_mb))
+        self.engine = engines.load(self.card, files, machine.computing(row.devices, row.memory_mb))
         self.slots = ThreadPoolExecutor(self.engine.slots, "slot")
         self.active_at = time.monotonic()
         self.set(

@@ -24,6 +24,7 @@ from inference.types import (
 from modelpilot import logs
 from modelpilot.jobs import lease, measures, storage
 from modelpilot.jobs.cancel import CANCEL_AFTER_PASSED, CANCELLED
+from modelpilot.jobs.characters import storable, storable_delta
 from modelpilot.jobs.lease import Claim
 from modelpilot.jobs.models import Job
 from modelpilot.jobs.rescue import DEADLINE_PASSED
@@ -84,7 +85,7 @@ class Run:
                     self.tokens_reasoning += event.tokens
                 if event.text or event.call or event.logprobs:
                     self.delivered = True
-                    self.channel.delta(event)
+                    self.channel.delta(storable_delta(event))
             case Read(tokens=tokens, cached=cached):
                 self.tokens_in, self.tokens_cached = tokens, cached
             case Sound(content=content, characters=characters):
@@ -136,7 +137,7 @@ class Run:
             log.exception("The outputs of job %s could not be stored.", self.claim.id)
             self.fail(NOT_STORED)
             return
-        data = {**result.data, "warnings": result.warnings}
+        data = storable({**result.data, "warnings": result.warnings})
         charge = self.cost(measures.of_result(self.claim.kind, self.claim.request, result.data))
         self.finish(Job.State.SUCCEEDED, charge=charge, result=data, outputs=outputs)
         self.succeeded = True
@@ -154,7 +155,7 @@ class Run:
         return BROKEN
 
     def fail(self, error: dict[str, Any]) -> None:
-        self.finish(Job.State.FAILED, charge=0, error=error)
+        self.finish(Job.State.FAILED, charge=0, error=storable(error))
 
     def conclude_stopped(self) -> None:
         if self.stopped in ("cancelled", "cancel-after"):

@@ -4,7 +4,6 @@ Looks at files and tables only, and asks nobody else: what the hub has is found 
 deploys a model that it shall come from.
 """
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -15,10 +14,10 @@ from billing.pricing import Price
 from inference import weights
 from inference.catalog import Card
 from inference.errors import InferenceError
-from inference.picking import Picked
+from inference.picking import ANY, Picked
 from modelpilot.fleet import facts, machine, overview
 from modelpilot.fleet.catalog import cards, price_of
-from modelpilot.fleet.machine import Device
+from modelpilot.fleet.machine import Machines
 from modelpilot.fleet.models import Deployment
 from modelpilot.fleet.overview import DeploymentView, DeviceView
 
@@ -57,6 +56,11 @@ class ModelView:
         return list(dict.fromkeys(way.engine for way in self.card.ways))
 
     @property
+    def numbers(self) -> list[int]:
+        """On how many devices it can run somewhere."""
+        return sorted({way.devices for way in self.card.ways})
+
+    @property
     def others(self) -> list[tuple[Card, str]]:
         """The ways that can't be taken, and why; without the one that is shown anyway."""
         return [each for each in self.picked.passed if each[0] != self.picked.card]
@@ -76,12 +80,12 @@ def take() -> Stock:
     now = facts.gather()
     served = overview.views(list(Deployment.objects.order_by("model")), now)
     deployed = {view.model: view for view in served}
-    there = [*machine.devices(), *(device for _, device in facts.found_devices(now.nodes))]
+    machines = [machine.devices(), *(facts.devices_found(node) for node in now.nodes)]
     prices = in_force()
     known = cards().cards
     return Stock(
         models=[
-            seen(card, there, price_of(card, prices.get(card.id)), deployed.get(card.id))
+            seen(card, machines, price_of(card, prices.get(card.id)), deployed.get(card.id))
             for card in known.values()
         ],
         gone=[view for view in served if view.model not in known],
@@ -90,10 +94,9 @@ def take() -> Stock:
 
 
 def seen(
-    card: Card, there: Collection[Device], price: Price, deployment: DeploymentView | None
+    card: Card, machines: Machines, price: Price, deployment: DeploymentView | None
 ) -> ModelView:
-    chosen = deployment.engine if deployment is not None and deployment.engine_chosen else ""
-    picked = machine.pick(card, there, chosen)
+    picked = machine.pick(card, machines, ANY if deployment is None else deployment.chosen)
     where, looked = whereabouts(picked.card)
     return ModelView(
         card=card,

@@ -13,10 +13,11 @@ from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from allauth.socialaccount.models import SocialAccount
 from django.db import transaction
+from django.db.models import F, Q, Sum
 from django.utils import timezone
 
-from billing import ledger
-from billing.models import Purchase
+from billing import ledger, payments, purchases
+from billing.models import Purchase, Reversal
 from billing.money import usd
 from modelpilot.accounts import audit, keys, sessions
 from modelpilot.accounts.models import Invitation, User
@@ -114,6 +115,11 @@ def erase(budget_s: float = BUDGET_S) -> int:
 
 def forget(user: User, until: float) -> bool:
     """Whether nothing is left of the account's content; it stops at the moment `until`."""
+    if payments.configured():
+        try:
+            purchases.call_off(user.id)
+        except payments.Unavailable:
+            return False
     live = Job.objects.filter(owner=user, state__in=LIVE)
     for queued in live.values_list("id", flat=True)[:BATCH]:
         cancel(queued)
@@ -132,3 +138,19 @@ def forget(user: User, until: float) -> bool:
             WebhookDelivery.objects.filter(owner=user).delete()
             return True
     return False
+
+
+def paid_too_late() -> list[str]:
+    """Purchases that were paid when their accounts were closed, and not refunded; a sentence each.
+
+    Checkouts are called off, but somebody may pay at that very moment.
+    """
+    late = Purchase.objects.filter(
+        state=Purchase.State.PAID, paid_at__gt=F("owner__closed_at")
+    ).annotate(
+        gone=Sum("reversals__amount", filter=Q(reversals__stage=Reversal.Stage.TAKEN), default=0)
+    )
+    return [
+        f"purchase {purchase.id} was paid after its account was deleted: refund it."
+        for purchase in late.filter(gone__lt=F("amount"))
+    ]

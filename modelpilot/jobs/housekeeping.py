@@ -62,7 +62,7 @@ def check_books(days: int = stripe_reconcile.DAYS) -> list[str]:
         found += stripe_reconcile.run(days)
     except (payments.Unavailable, payments.Refused) as error:
         found.append(f"Stripe can't be asked: {error}")
-    found += problems()
+    found += departure.paid_too_late() + problems()
     proved = {} if found else {"proved_at": Now()}
     Proof.objects.update_or_create(
         id=1, defaults={"checked_at": Now(), "problems": found, **proved}

@@ -238,9 +238,10 @@ RETURNING id, lease_until
 """
 
 # The part of the books that concerns jobs (see billing.sql.BOOKS): money is held for
-# exactly the live jobs that cost something, a finished one was charged what its row says,
-# every stored output carries the attempt that the row ended with, usage says what an
-# account was charged in all, and a budget what its jobs of the period cost and hold.
+# exactly the live jobs that cost something, as much as their rows say and of their owners' own; a
+# finished one was charged what its row says; every stored output carries the attempt that the row
+# ended with; usage says of each day, model and key what its jobs cost, and in all what an account
+# was charged; and a budget what its jobs of the period cost and hold.
 BOOKS = """
 SELECT 'job ' || job.id || ' is ' || job.state || ' but its hold is '
        || CASE WHEN resolution.id IS NULL THEN 'open' ELSE 'resolved' END
@@ -248,8 +249,17 @@ FROM jobs_job job LEFT JOIN billing_transfer resolution ON resolution.pending_id
 WHERE job.hold_id IS NOT NULL
   AND (job.state IN ('queued', 'running')) = (resolution.id IS NOT NULL)
 UNION ALL
-SELECT 'job ' || job.id || ' costs ' || job.price || ' but holds nothing'
-FROM jobs_job job WHERE job.price > 0 AND job.hold_id IS NULL
+SELECT 'job ' || job.id || ' costs ' || job.price || ' at most, but '
+       || CASE WHEN hold.id IS NULL THEN 'holds nothing'
+               ELSE 'transfer ' || hold.id || ' holds ' || hold.amount || ' of account '
+                    || account.id || ' for ' || hold.ref END
+FROM jobs_job job
+LEFT JOIN billing_transfer hold ON hold.id = job.hold_id
+LEFT JOIN billing_account account ON account.id = hold.debit_id
+WHERE job.price <> COALESCE(hold.amount, 0)
+   OR (hold.id IS NOT NULL
+       AND (hold.code, hold.ref, account.code, account.owner_id)
+           IS DISTINCT FROM ('hold', job.id::text, 'user', job.owner_id))
 UNION ALL
 SELECT 'job ' || job.id || ' says it cost ' || job.cost || ' but the ledger says '
        || COALESCE(charge.amount, 0)
@@ -274,6 +284,21 @@ FULL JOIN (
     WHERE charge.code = 'charge'
     GROUP BY account.owner_id) charged ON charged.owner_id = used.owner_id
 WHERE COALESCE(used.cost, 0) <> COALESCE(charged.amount, 0)
+UNION ALL
+SELECT 'usage of user ' || COALESCE(used.owner_id, ended.owner_id) || ' on '
+       || COALESCE(used.day, ended.day) || ' says that ' || COALESCE(used.requests, 0)
+       || ' requests to ' || COALESCE(used.model, ended.model) || ' cost '
+       || COALESCE(used.cost, 0) || ', but ' || COALESCE(ended.requests, 0) || ' jobs cost '
+       || COALESCE(ended.cost, 0)
+FROM jobs_usage used FULL JOIN (
+    SELECT owner_id, (finished_at AT TIME ZONE 'UTC')::date AS day, key, model,
+           count(*) AS requests, SUM(cost) AS cost
+    FROM jobs_job WHERE state NOT IN ('queued', 'running')
+    GROUP BY 1, 2, 3, 4) ended
+  ON (ended.owner_id, ended.day, ended.model, COALESCE(ended.key, 0))
+     = (used.owner_id, used.day, used.model, COALESCE(used.key, 0))
+WHERE (COALESCE(used.requests, 0), COALESCE(used.cost, 0))
+      <> (COALESCE(ended.requests, 0), COALESCE(ended.cost, 0))
 UNION ALL
 SELECT 'budget ' || budget.id || ' says that ' || budget.spent || ' is spent since '
        || budget.start || ', but its jobs come to ' || COALESCE(counted.amount, 0)

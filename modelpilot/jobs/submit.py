@@ -104,6 +104,10 @@ def admit(order: Order) -> ApiError | None:
     if lacking:
         return too_many_jobs(order, lacking)
     balance = ledger.balance(order.owner)
+    if balance.debt and balance.available and not balance.frozen:
+        # Jobs have given back what they held: it is repaid before anything is bought of it.
+        ledger.collect(order.owner)
+        return admit(order)
     return admit_budgeted(order) if balance.budgeted else refusal(order, balance)
 
 
@@ -195,19 +199,20 @@ def refusal(order: Order, balance: Balance) -> ApiError:
             "Ask the operator to look at it.",
             type="permission_error",
         )
-    return insufficient_quota(order, balance.available)
+    return insufficient_quota(order, balance)
 
 
-def insufficient_quota(order: Order, available: int) -> ApiError:
+def insufficient_quota(order: Order, balance: Balance) -> ApiError:
+    owed = f" You owe ${usd(balance.debt):g}, which they repay first." if balance.debt else ""
     return ApiError(
         402,
         "insufficient_quota",
-        f"This request needs ${usd(order.price):g}, and ${usd(available):g} of your credit is "
-        "available. Add funds and send it again.",
+        f"This request needs ${usd(order.price):g}, and ${usd(balance.available):g} of your credit "
+        f"is available. Add funds and send it again.{owed}",
         type="insufficient_quota",
         detail={
             "required": usd(order.price),
-            "available": usd(available),
+            "available": usd(balance.available),
             "topup_url": f"{settings.PUBLIC_URL}/dashboard/billing",
         },
     )

@@ -102,11 +102,15 @@ def test_a_text_model_does_not_speak(alice: Caller, path: str) -> None:
         ("max_tokens", 10**30, "1000000"),
         ("seed", 2**64, "9223372036854775807"),
         ("presence_penalty", 2.1, "2"),
-        ("messages", [], "1"),
+        ("messages", [], "at least 1 item"),
         ("messages", "hello", "list"),
         ("stop", ["a", "b", "c", "d", "e"], "4"),
         ("stop", 1, "list"),
+        ("stop", "", "at least 1 character"),
         ("model", "", "1"),
+        ("model", 5, "text"),
+        ("stream", "perhaps", "true or false"),
+        ("response_format", "json", "object"),
     ],
 )
 def test_a_value_out_of_bounds_is_422_and_says_which(
@@ -127,6 +131,7 @@ CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "
         ({"role": "king", "content": "obey"}, "messages.1.role"),
         ({"role": "user", "content": 5}, "messages.1.content"),
         ({"role": "user", "content": [{"type": "song"}]}, "messages.1.content.0"),
+        ({"role": "user", "content": [{"type": "text", "text": 5}]}, "messages.1.content.0.text"),
         ({"role": "user"}, "messages.1"),
         ({"role": "tool", "content": "21 degrees"}, "messages.1"),
         ({"role": "user", "content": "a", "tool_calls": [CALL]}, "messages.1"),
@@ -162,14 +167,31 @@ TOOL = {"type": "function", "function": {"name": "f"}}
         ({"tools": [{"type": "custom"}]}, "tools.0.type"),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"tool_choice": "always", "tools": [TOOL]}, "tool_choice"),
+        ({"tool_choice": {"type": "song"}, "tools": [TOOL]}, "tool_choice"),
+        (
+            {
+                "tool_choice": {
+                    "type": "allowed_tools",
+                    "allowed_tools": {
+                        "mode": "auto",
+                        "tools": [{"type": "function", "function": {"name": "g"}}],
+                    },
+                },
+                "tools": [TOOL],
+            },
+            "tool_choice",
+        ),
         (
             {"tool_choice": {"type": "function", "function": {"name": "g"}}, "tools": [TOOL]},
             "tool_choice",
         ),
         ({"top_logprobs": 2}, "top_logprobs"),
         ({"top_logprobs": 21, "logprobs": True}, "top_logprobs"),
-        ({"logit_bias": {"hello": 1}}, "logit_bias"),
-        ({"logit_bias": {"50": 101}}, "logit_bias"),
+        ({"logit_bias": {"hello": 1}}, "logit_bias.hello"),
+        ({"logit_bias": {"-1": 1}}, "logit_bias.-1"),
+        ({"logit_bias": {"50": 101}}, "logit_bias.50"),
+        ({"stream_options": {"include_usage": True}}, "stream_options"),
+        ({"max_tokens": 1, "max_completion_tokens": 2}, "max_completion_tokens"),
         ({"reasoning_effort": "enormous"}, "reasoning_effort"),
         ({"metadata": {"a": {"b": 1}}}, "metadata"),
     ],
@@ -177,6 +199,13 @@ TOOL = {"type": "function", "function": {"name": "f"}}
 def test_what_makes_no_sense_is_422(alice: Caller, fields: dict[str, Any], param: str) -> None:
     error = error_of(alice.post(CHAT, {**ECHO, **fields}), 422, "invalid_value")
     assert error["param"].startswith(param)
+    # In our words, not in those of the library that checks.
+    assert not re.search(r"\[|Input|validation|pattern|instance", error["message"])
+
+
+def test_a_message_says_what_the_guide_says(alice: Caller) -> None:
+    error = error_of(alice.post(CHAT, {**ECHO, "max_tokens": 0}), 422, "invalid_value")
+    assert error["message"] == "'max_tokens' must be at least 1."
 
 
 @pytest.mark.parametrize("field", ["model", "messages"])
@@ -247,6 +276,9 @@ def test_what_changes_nothing_is_taken(alice: Caller) -> None:
         "verbosity": "medium",
         "reasoning_effort": "low",
         "prediction": None,
+        "top_p": 0,
+        "max_completion_tokens": 1,
+        "stream_options": None,
     }
     assert alice.post(CHAT, {**ECHO, "max_tokens": 1, **extras}).status_code == 200
 

@@ -5,6 +5,8 @@ from tests.api.conftest import NewCaller
 LATER = {"Prefer": "respond-async"}
 SLOTS = 4
 MANY = 100
+# A second of the pod's.
+TOKENS = 20
 
 
 def test_a_single_request_waits_for_one_turn_of_another_accounts_hundred(
@@ -12,10 +14,10 @@ def test_a_single_request_waits_for_one_turn_of_another_accounts_hundred(
 ) -> None:
     dora, emil = newcomer(), newcomer()
     many = [
-        dora.chat("fair", "echo-four", max_tokens=4, headers=LATER).json()["id"]
+        dora.chat("fair", "echo-four", max_tokens=TOKENS, headers=LATER).json()["id"]
         for _ in range(MANY)
     ]
-    one = emil.chat("fair", "echo-four", max_tokens=4, headers=LATER).json()["id"]
+    one = emil.chat("fair", "echo-four", max_tokens=TOKENS, headers=LATER).json()["id"]
     single = emil.ended(one)
     jobs = [dora.job(job) for job in many]
     waiting = [job for job in jobs if job["state"] == "queued"]

@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -105,15 +106,19 @@ def test_another_body_is_422(newcomer: NewCaller, key: dict[str, str]) -> None:
     assert dora.available() == 1 - 0.001
 
 
-def test_twenty_at_once_are_one_job(newcomer: NewCaller, key: dict[str, str]) -> None:
+def test_fifty_at_once_are_one_job(
+    newcomer: NewCaller, key: dict[str, str], record_property: Callable[[str, object], None]
+) -> None:
     dora = newcomer()
-    with ThreadPoolExecutor(20) as threads:
-        answers = list(threads.map(lambda _: dora.chat("a b", "echo-slow", headers=key), range(20)))
+    with ThreadPoolExecutor(50) as threads:
+        answers = list(threads.map(lambda _: dora.chat("a b", "echo-slow", headers=key), range(50)))
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.content for answer in answers}) == 1
     assert sum(REPLAYED not in answer.headers for answer in answers) == 1
-    assert len(dora.get("jobs").json()["data"]) == 1
+    jobs = dora.get("jobs").json()["data"]
+    assert [job["cost"] for job in jobs] == [0.001]
     assert dora.available() == 1 - 0.001
+    record_property("reached", f"over HTTP {len(answers)} answers from {len(jobs)} job")
 
 
 def test_a_stream_is_told_again(newcomer: NewCaller, key: dict[str, str]) -> None:

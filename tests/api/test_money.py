@@ -1,6 +1,7 @@
 """What requests cost, and that nobody spends what isn't there."""
 
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.api.caller import Caller, error_of
@@ -27,16 +28,19 @@ def test_out_of_credit_is_402_and_says_what_is_missing(newcomer: NewCaller) -> N
     assert dora.available() == 0.0005
 
 
-def test_two_hundred_at_once_with_funds_for_ten(newcomer: NewCaller, system: System) -> None:
+def test_two_hundred_at_once_with_funds_for_ten(
+    newcomer: NewCaller, system: System, record_property: Callable[[str, object], None]
+) -> None:
     dora = newcomer("0.01")
     dora.get("balance")
 
     def one(number: int) -> int:
         return dora.chat(f"number {number}", max_tokens=2).status_code
 
-    with ThreadPoolExecutor(50) as threads:
+    with ThreadPoolExecutor(200) as threads:
         statuses = Counter(threads.map(one, range(200)))
     assert statuses == {200: 10, 402: 190}
+    record_property("reached", f"over HTTP {statuses[200]} admitted, {statuses[402]} refused")
     assert dora.get("balance").json() == {
         "balance": 0,
         "held": 0,

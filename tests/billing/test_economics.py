@@ -42,11 +42,11 @@ def nodes(books: None, settings: Settings) -> None:
         Node.objects.create(name=name, devices=[device.as_json() for device in devices])
 
 
-def pod(model: str, device: str = "cpu", since: datetime = NOON, **fields: Any) -> Pod:
+def pod(model: str, *devices: str, since: datetime = NOON, **fields: Any) -> Pod:
     deployment, _ = Deployment.objects.get_or_create(model=model)
     heard = {"heartbeat_at": since + HOUR, **fields}
     return Pod.objects.create(
-        deployment=deployment, device=device, memory_mb=1, counted_at=since,
+        deployment=deployment, devices=devices or ["cpu"], memory_mb=1, counted_at=since,
         **{"node_id": "here", **heard},
     )  # fmt: skip
 
@@ -111,6 +111,17 @@ def test_pods_of_one_device_share_its_hour() -> None:
     assert times(model="echo") == (2, 0.04)
     assert times(model="kokoro") == (1, 0.02)
     assert times(model="piper-joe") == (1, 0.06)
+
+
+def test_a_pod_on_several_devices_costs_the_hours_of_all() -> None:
+    pod("deepseek-r1", "GPU-1", "GPU-2")
+    pod("sdxl", "GPU-2")
+    economics.count("here")
+    assert times(model="deepseek-r1", device="NVIDIA H200") == (1, 3.6)
+    assert times(model="deepseek-r1", device="NVIDIA T4") == (1, 0.6)
+    assert times(model="sdxl") == (1, 0.6)
+    economics.count("here")
+    assert times() == (3, 4.8)
 
 
 def test_midnight_parts_the_days() -> None:

@@ -1,12 +1,13 @@
 """The ledger against a model of itself: any history of money and jobs, and the same balance."""
 
-import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from django.db import transaction
-from hypothesis import HealthCheck, seed, settings
+from hypothesis import HealthCheck, settings
+from hypothesis import seed as seeded
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -152,9 +153,17 @@ class Books(RuleBasedStateMachine):
         ledger.collect(self.owner.id)
         self.repay()
 
+    @rule()
+    def write_off(self) -> None:
+        assert ledger.write_off(self.owner.id, reason="test") == self.debt
+        self.debt = 0
+
     @rule(target=queued, price=st.integers(0, 40 * CENT))
     def submit(self, price: int) -> Any:
         placed = order(self.owner, price=price, model=self.model)
+        if price and not self.frozen:
+            # What jobs gave back since is repaid before it is held again.
+            self.repay()
         if self.frozen or price > self.balance - self.held:
             with pytest.raises(ApiError) as refusal:
                 submit(placed)
@@ -205,12 +214,12 @@ class Books(RuleBasedStateMachine):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_any_history_keeps_the_books(books: None, full: bool) -> None:
-    number = random.randrange(10**9)
-    print(f"seed {number}")
+def test_any_history_keeps_the_books(
+    books: None, full: bool, seed: int, record_property: Callable[[str, object], None]
+) -> None:
     histories, steps = (2000, 50) if full else (60, 30)
     run_state_machine_as_test(
-        seed(number)(Books),
+        seeded(seed)(Books),
         settings=settings(
             max_examples=histories,
             stateful_step_count=steps,
@@ -218,4 +227,7 @@ def test_any_history_keeps_the_books(books: None, full: bool) -> None:
             database=None,
             suppress_health_check=list(HealthCheck),
         ),
+    )
+    record_property(
+        "reached", f"0 differences in {histories:,} histories of up to {steps} steps, seed {seed}"
     )

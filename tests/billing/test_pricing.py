@@ -143,6 +143,64 @@ def test_a_quote_covers_whatever_the_model_makes_of_it(price: Price, data: st.Da
     assert cost(price, measures.of_result("text", request, {"usage": usage})) <= quoted
 
 
+drawn = {
+    "n": st.integers(1, 4),
+    "width": st.integers(8, 4096),
+    "height": st.integers(8, 4096),
+    "steps": st.integers(1, 200),
+}
+# By kind: what may be asked, besides text, of which the test above is.
+ASKED: dict[str, st.SearchStrategy[dict[str, Any]]] = {
+    "embedding": st.fixed_dictionaries({"inputs": st.lists(texts, min_size=1, max_size=5)}),
+    "transcription": st.just({"audio": "UklGRg=="}),
+    "image": st.fixed_dictionaries(drawn),
+    "audio": st.fixed_dictionaries({"text": texts}),
+    "video": st.fixed_dictionaries(
+        {**drawn, "num_frames": st.integers(1, 500), "fps": st.integers(1, 60)}
+    ),
+}
+
+
+def made_of(data: st.DataObject, card: Card, request: dict[str, Any]) -> dict[str, Any]:
+    """What a model of the card's kind may make of a request, as its engine tells it."""
+    if card.kind == "embedding":
+        # A token of each byte at worst, and two that the model adds, as far as it reads.
+        longest = sum(min(len(text.encode()) + 2, card.context or 0) for text in request["inputs"])
+        return {"usage": {"prompt_tokens": data.draw(st.integers(0, longest))}}
+    if card.kind == "transcription":
+        return {"duration_s": data.draw(st.floats(0, card.max_seconds or 0))}
+    return {}
+
+
+@pytest.mark.parametrize("kind", ASKED)
+@given(data=st.data())
+def test_a_quote_covers_every_kind_in_every_part(kind: str, data: st.DataObject) -> None:
+    """Settled by what a job keeps of its price, as its pod reads it."""
+    parts = dict.fromkeys(("request", *PARTS[kind], "base_pixels", "base_steps"), amounts)
+    price = Price.from_json(data.draw(st.fixed_dictionaries({}, optional=parts)))
+    kept = Price.from_json(json.loads(json.dumps(price.as_json())))
+    bounds = {"context": data.draw(st.integers(1, 5000)), "max_seconds": 90}
+    card = text_card(100).model_copy(update={"kind": kind, **bounds})
+    request = data.draw(ASKED[kind])
+    quoted = cost(price, measures.at_most(card, request))
+
+    settled = cost(kept, measures.of_result(kind, request, made_of(data, card, request)))
+
+    assert 0 <= settled <= quoted
+    if kind in ("image", "video", "audio"):
+        # These say themselves what they are.
+        assert settled == quoted
+    # A larger request is never quoted less.
+    name = data.draw(st.sampled_from(sorted(request.keys() & drawn.keys()) or [""]))
+    if name:
+        larger = {**request, name: request[name] + data.draw(st.integers(0, 1000))}
+        assert cost(price, measures.at_most(card, larger)) >= quoted
+
+
+def test_every_kind_is_looked_at() -> None:
+    assert {"text", *ASKED} == PARTS.keys() == set(Kind)
+
+
 def test_embeddings_and_transcriptions_have_their_bounds() -> None:
     card = text_card(100).model_copy(update={"kind": "embedding"})
     inputs = {"inputs": ["short", "long " * 100]}

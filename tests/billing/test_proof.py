@@ -64,26 +64,84 @@ def test_a_deleted_transfer_is_named(eventful: None, code: str, named: str) -> N
     assert any("differs from its transfers" in problem for problem in problems), problems
 
 
+# What somebody does to the database by hand, and what the proof calls it.
 CORRUPTIONS = {
-    "a purchase called unpaid": "UPDATE billing_purchase SET state = 'expired'",
-    "a purchase of another amount": "UPDATE billing_purchase SET amount = amount + 10000",
-    "somebody else's purchase": "UPDATE billing_purchase SET owner_id = (SELECT min(id) FROM "
-    "accounts_user WHERE email LIKE 'alice%')",
-    "a bonus called standing": "UPDATE billing_purchase SET bonus_taken = false",
-    "a refund called undone": "UPDATE billing_reversal SET stage = 2 WHERE kind = 'refund'",
-    "a dispute of another amount": "UPDATE billing_reversal SET amount = 1 WHERE kind = 'dispute'",
-    "a reversal forgotten": "DELETE FROM billing_reversal WHERE kind = 'dispute'",
-    "a freeze not in force": "UPDATE billing_account SET frozen = false",
-    "a freeze of nobody": "UPDATE billing_account SET frozen = true",
-    "a debt forgotten": "UPDATE billing_account SET debits_posted = credits_posted "
-    "WHERE code = 'user_debt'",
-    "a code used without credit": "UPDATE billing_redeemcode SET uses = 0",
+    "a purchase called unpaid": (
+        "UPDATE billing_purchase SET state = 'expired'",
+        "is expired, of 10000000, but 10000000 was credited",
+    ),
+    "a purchase called paid": (
+        (
+            "INSERT INTO billing_purchase (id, owner_id, amount, state) SELECT gen_random_uuid(), "
+            "min(owner_id), 20000, 'paid' FROM billing_purchase"
+        ),
+        "is paid, of 20000, but 0 was credited",
+    ),
+    "a purchase of another amount": (
+        "UPDATE billing_purchase SET amount = amount + 10000",
+        "is paid, of 10010000, but 10000000 was credited",
+    ),
+    "somebody else's purchase": (
+        (
+            "UPDATE billing_purchase SET owner_id = (SELECT min(id) FROM "
+            "accounts_user WHERE email LIKE 'alice%')"
+        ),
+        "credits a purchase to somebody else",
+    ),
+    "a bonus called standing": (
+        "UPDATE billing_purchase SET bonus_taken = false",
+        "not taken back, but 5000000 was given and 5000000 taken back",
+    ),
+    "a larger bonus": (
+        "UPDATE billing_purchase SET bonus = bonus + 1 WHERE bonus > 0",
+        "has a bonus of 5000001",
+    ),
+    "a refund called undone": (
+        "UPDATE billing_reversal SET stage = 2 WHERE kind = 'refund'",
+        "is in stage 2, but 4000000 was taken and 0 given back",
+    ),
+    "a dispute of another amount": (
+        "UPDATE billing_reversal SET amount = 1 WHERE kind = 'dispute'",
+        "of 1 is in stage 1, but 10000000 was taken",
+    ),
+    "a reversal forgotten": (
+        "DELETE FROM billing_reversal WHERE kind = 'dispute'",
+        "reverses nothing that we know",
+    ),
+    "more refunded than was paid": (
+        (
+            "WITH made AS (INSERT INTO billing_reversal (id, purchase_id, kind, amount, stage) "
+            "SELECT gen_random_uuid(), purchase_id, 'refund', 6010000, 1 FROM billing_reversal "
+            "WHERE kind = 'refund' RETURNING id, amount) "
+            "INSERT INTO billing_transfer (debit_id, credit_id, amount, code, ref, kind) "
+            "SELECT debit_id, credit_id, made.amount, 'refund', made.id::text, 'single' "
+            "FROM billing_transfer CROSS JOIN made WHERE code = 'refund'"
+        ),
+        "was refunded more than was paid",
+    ),
+    "a freeze not in force": (
+        "UPDATE billing_account SET frozen = false",
+        "is not frozen, and its freezes say otherwise",
+    ),
+    "a freeze of nobody": (
+        "UPDATE billing_account SET frozen = true",
+        "is frozen, and its freezes say otherwise",
+    ),
+    "a debt forgotten": (
+        "UPDATE billing_account SET debits_posted = credits_posted WHERE code = 'user_debt'",
+        "differs from its transfers",
+    ),
+    "a code used without credit": (
+        "UPDATE billing_redeemcode SET uses = 0",
+        "says 0 uses but the ledger 1",
+    ),
 }
 
 
-@pytest.mark.parametrize("statement", CORRUPTIONS.values(), ids=CORRUPTIONS.keys())
-def test_a_planted_corruption_is_found(eventful: None, statement: str) -> None:
-    assert corrupt(statement) != []
+@pytest.mark.parametrize(("statement", "named"), CORRUPTIONS.values(), ids=CORRUPTIONS.keys())
+def test_a_planted_corruption_is_named(eventful: None, statement: str, named: str) -> None:
+    problems = corrupt(statement)
+    assert any(named in problem for problem in problems), problems
 
 
 def test_every_transfer_is_missed(eventful: None, alice: User) -> None:

@@ -1,5 +1,8 @@
 """Buying credit: paid once is credited once, whoever hears of it how often."""
 
+import time
+from collections.abc import Callable
+
 import pytest
 
 from billing import ledger, payments, purchases
@@ -11,6 +14,8 @@ from tests.cast import assert_books_prove, at_once
 from tests.fake_stripe.account import StripeAccount
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+Record = Callable[[str, object], None]
 
 
 def dollars(owner: User) -> float:
@@ -27,7 +32,7 @@ def test_the_first_purchase_earns_half_on_top(charlie: User, bought: Buy) -> Non
     assert_books_prove()
 
 
-def test_50_at_once_credit_once(charlie: User, bought: Buy) -> None:
+def test_50_at_once_credit_once(charlie: User, bought: Buy, record_property: Record) -> None:
     purchase = bought(charlie.id, fulfil=False)
     assert purchase.session is not None
     session = purchase.session
@@ -38,9 +43,12 @@ def test_50_at_once_credit_once(charlie: User, bought: Buy) -> None:
     assert Transfer.objects.filter(code="topup").count() == 1
     assert dollars(charlie) == 15
     assert_books_prove()
+    record_property("reached", f"{len(outcomes)} at once gave 1 credit")
 
 
-def test_20_first_purchases_at_once_earn_one_bonus(charlie: User, bought: Buy) -> None:
+def test_20_first_purchases_at_once_earn_one_bonus(
+    charlie: User, bought: Buy, record_property: Record
+) -> None:
     sessions = [bought(charlie.id, fulfil=False).session or "" for _ in range(20)]
 
     outcomes = at_once(20, lambda number: purchases.fulfil(sessions[number]))
@@ -49,6 +57,7 @@ def test_20_first_purchases_at_once_earn_one_bonus(charlie: User, bought: Buy) -
     assert Transfer.objects.filter(code="bonus").count() == 1
     assert dollars(charlie) == 205
     assert_books_prove()
+    record_property("reached", f"{len(outcomes)} first purchases at once gave 1 bonus")
 
 
 def test_an_unpaid_session_credits_nothing(charlie: User, stripe: StripeAccount) -> None:
@@ -120,6 +129,39 @@ def test_sessions_of_others_are_left_alone(
     assert dollars(charlie) == 0
     with pytest.raises(payments.UnknownSession):
         purchases.fulfil("cs_test_unknown")
+
+
+def test_it_is_asked_for_in_dollars_whatever_the_customers_money(
+    charlie: User, stripe: StripeAccount
+) -> None:
+    purchases.checkout(charlie.id, micros("12.34"), BASE)
+
+    (session,) = stripe.all("checkout.session")
+    assert (session["amount_total"], session["currency"]) == (1234, "usd")
+    assert session["adaptive_pricing"] == {"enabled": "false"}
+
+
+def test_a_webhook_may_be_here_before_the_checkout_returns(
+    charlie: User, stripe: StripeAccount
+) -> None:
+    """Stripe's first answer is lost, and somebody pays before it is asked again."""
+    stripe.lose_answers = 1
+
+    def early() -> Purchase | None:
+        while not stripe.all("checkout.session"):
+            time.sleep(0.01)
+        session = stripe.all("checkout.session")[0]["id"]
+        assert Purchase.objects.get().session is None
+        stripe.pay(session)
+        return purchases.fulfil(session)
+
+    both = (lambda: purchases.checkout(charlie.id, micros("10"), BASE), early)
+    made, paid = at_once(2, lambda place: both[place]())
+
+    assert made == paid == Purchase.objects.get()
+    assert Purchase.objects.get().state == "paid"
+    assert dollars(charlie) == 15
+    assert_books_prove()
 
 
 def test_a_lost_answer_makes_no_second_session(charlie: User, stripe: StripeAccount) -> None:

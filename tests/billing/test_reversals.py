@@ -9,6 +9,7 @@ from billing.reversals import NotRefundable
 from modelpilot.accounts.models import User
 from modelpilot.errors import ApiError
 from modelpilot.jobs import lease
+from modelpilot.jobs.cancel import cancel
 from modelpilot.jobs.models import Job
 from modelpilot.jobs.submit import submit
 from tests.billing.conftest import Buy
@@ -141,6 +142,62 @@ def test_a_debt_is_collected_from_what_a_job_gives_back(
 
     assert money(charlie) == (0, 0)
     assert_books_prove()
+
+
+def test_what_comes_free_is_repaid_before_it_is_spent_again(
+    charlie: User, stripe: StripeAccount, bought: Buy
+) -> None:
+    purchase = bought(charlie.id)
+    held = [submit(order(charlie, price=micros("5"))) for _ in range(3)]
+    stripe.create_refund({"payment_intent": intent(purchase), "amount": 300})
+    settle(purchase)
+    assert money(charlie) == (15, 8)
+    cancel(held[0])
+    assert money(charlie) == (15, 8)
+
+    with pytest.raises(ApiError, match=r"\$0 of your credit is available.* You owe \$3,"):
+        submit(order(charlie, price=micros("1")))
+
+    assert money(charlie) == (10, 3)
+    submit(order(charlie, price=0))
+    cancel(held[1])
+    submit(order(charlie, price=micros("2")))
+    assert money(charlie) == (7, 0)
+    assert_books_prove()
+
+
+def test_at_once_nothing_is_held_of_what_is_owed(
+    charlie: User, stripe: StripeAccount, bought: Buy
+) -> None:
+    purchase = bought(charlie.id)
+    held = submit(order(charlie, price=micros("15")))
+    stripe.create_refund({"payment_intent": intent(purchase), "amount": 400})
+    settle(purchase)
+    cancel(held)
+
+    outcomes = at_once(20, lambda _: submit(order(charlie, price=micros("1"))))
+
+    assert sum(not isinstance(each, Exception) for each in outcomes) == 6
+    assert money(charlie) == (6, 0)
+    assert_books_prove()
+
+
+def test_a_debt_is_written_off(charlie: User, stripe: StripeAccount, bought: Buy) -> None:
+    purchase = bought(charlie.id)
+    spend(charlie, "15")
+    stripe.withdraw(stripe.dispute(intent(purchase))["id"])
+    settle(purchase)
+    assert money(charlie) == (0, 15)
+
+    assert ledger.write_off(charlie.id, reason="gone for good") == micros("15")
+    assert ledger.write_off(charlie.id, reason="gone for good") == 0
+
+    assert money(charlie) == (0, 0)
+    loss = Transfer.objects.get(code="write_off")
+    assert (loss.debit.code, loss.note) == ("dispute_loss", "gone for good")
+    ledger.grant(charlie.id, micros("1"), ref="g", reason="test")
+    assert money(charlie) == (1, 0)
+    settle(purchase)
 
 
 def test_what_stripe_refuses_is_credited_again(

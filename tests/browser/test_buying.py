@@ -2,10 +2,13 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.axe import overflows, serious
@@ -43,6 +46,8 @@ def soon(page: Page, right: Callable[[], bool], within_s: float = 20) -> None:
     while True:
         page.goto(BILLING)
         if right():
+            # What came while this page was made is on the next one whole.
+            page.goto(BILLING)
             return
         assert time.monotonic() < until, page.locator("main").inner_text()
         time.sleep(0.3)
@@ -60,6 +65,11 @@ def ledger(page: Page) -> list[tuple[str, str]]:
     ]
 
 
+def bought(page: Page) -> list[str]:
+    """The purchases' states, newest first."""
+    return page.get_by_role("table").first.locator("[data-label=State]").all_inner_texts()
+
+
 def bank(stripe: StripeAccount, act: str, name: str, **form: str) -> dict[str, str]:
     """A lever of the stand-in, pulled by HTTP as a bank would."""
     url = f"{stripe.pay_base}/_test/{act}/{name}"
@@ -68,18 +78,37 @@ def bank(stripe: StripeAccount, act: str, name: str, **form: str) -> dict[str, s
     return said
 
 
-def test_from_the_first_purchase_to_a_dispute(
-    page: Page, sign_up: SignUp, stripe: StripeAccount, system: System
-) -> None:
+@pytest.fixture
+def picture(page: Page, shots: Path | None) -> Callable[[str], None]:
+    """Keeps a picture of the page after each step, where pictures are kept."""
+    numbers = count(1)
+
+    def keep(step: str) -> None:
+        if shots is not None:
+            shots.mkdir(parents=True, exist_ok=True)
+            path = shots / f"buying-{next(numbers)}-{step}.png"
+            page.screenshot(path=path, full_page=True)
+
+    return keep
+
+
+@pytest.fixture
+def webhooks(stripe: StripeAccount, system: System) -> Iterator[None]:
+    """Stripe tells us what happens."""
     with delivering(f"{system.base_url}/api/v1/billing/stripe/webhook") as events:
         stripe.listeners.append(events.put)
-        try:
-            story(page, sign_up, stripe, system)
-        finally:
-            stripe.listeners.remove(events.put)
+        yield
+        stripe.listeners.remove(events.put)
 
 
-def story(page: Page, sign_up: SignUp, stripe: StripeAccount, system: System) -> None:
+def test_from_the_first_purchase_to_a_dispute(
+    page: Page,
+    sign_up: SignUp,
+    stripe: StripeAccount,
+    system: System,
+    webhooks: None,
+    picture: Callable[[str], None],
+) -> None:
     sign_up(page, "paula@example.com")
     before = len(stripe.all("checkout.session"))
 
@@ -91,11 +120,13 @@ def story(page: Page, sign_up: SignUp, stripe: StripeAccount, system: System) ->
         ("Credit bought", "+$10.00"),
     ]
     assert serious(page) == []
+    picture("bought")
 
     # Once only.
     buy(page, "20", first=False)
     assert stats(page)["Available"] == "$35.00"
     assert ledger(page)[0] == ("Credit bought", "+$20.00")
+    picture("bought-again")
     second, first = stripe.all("checkout.session")[: len(stripe.all("checkout.session")) - before]
 
     # The operator refunds $4 of the first: all of the bonus goes, and then those four.
@@ -104,22 +135,89 @@ def story(page: Page, sign_up: SignUp, stripe: StripeAccount, system: System) ->
     assert ledger(page)[:2] == [("Refund", "-$4.00"), ("Bonus taken back", "-$5.00")]
     refunded = page.get_by_role("row").filter(has_text="$4.00").first
     expect(refunded.get_by_role("link", name="Receipt")).to_be_visible()
+    assert bought(page) == ["Paid", "Refunded in part"]
+    picture("refunded-in-part")
+
+    # And the rest, of which there is no bonus any more.
+    system.manage("refund", first["metadata"]["purchase"])
+    soon(page, available(page, "$20.00"))
+    assert ledger(page)[:3] == [
+        ("Refund", "-$6.00"), ("Refund", "-$4.00"), ("Bonus taken back", "-$5.00"),
+    ]  # fmt: skip
+    picture("refunded")
 
     # The bank's turn: a dispute freezes, and takes the money later.
     dispute = bank(stripe, "dispute", stripe.intent_of(second["id"]))["id"]
     frozen = page.get_by_role("alert").filter(has_text="Your account is frozen")
     soon(page, frozen.is_visible)
-    assert stats(page)["Available"] == "$26.00"
+    assert bought(page) == ["Disputed", "Refunded"]
+    assert stats(page)["Available"] == "$20.00"
     assert serious(page) == []
+    expect(page.get_by_text("can't be spent while")).to_be_visible()
+    picture("disputed")
 
     bank(stripe, "withdraw", dispute)
-    soon(page, available(page, "$6.00"))
+    soon(page, available(page, "$0.00"))
     expect(frozen).to_be_visible()
+    assert ledger(page)[0] == ("Disputed payment", "-$20.00")
+    picture("withdrawn")
 
     bank(stripe, "reinstate", dispute)
     bank(stripe, "close", dispute, won="true")
-    soon(page, lambda: stats(page)["Available"] == "$26.00" and not frozen.is_visible())
+    soon(page, lambda: stats(page)["Available"] == "$20.00" and not frozen.is_visible())
+    assert ledger(page)[0] == ("Disputed payment returned", "+$20.00")
+    assert bought(page) == ["Paid", "Refunded"]
+    picture("reinstated")
     assert "The books are proved." in system.manage("reconcile")
+
+
+def test_what_was_spent_becomes_a_debt(
+    page: Page,
+    sign_up: SignUp,
+    stripe: StripeAccount,
+    system: System,
+    webhooks: None,
+    picture: Callable[[str], None],
+) -> None:
+    sign_up(page, "pedro@example.com")
+    buy(page, "5", first=True)
+    first = stripe.all("checkout.session")[0]
+    chat(page, 3)
+    soon(page, available(page, "$7.497"))
+
+    bank(stripe, "refund", stripe.intent_of(first["id"]))
+
+    soon(page, lambda: stats(page).get("Debt") == "$0.003")
+    assert stats(page)["Available"] == "$0.00"
+    expect(page.get_by_text("You owe $0.003")).to_be_visible()
+    assert serious(page) == []
+    expect(page.get_by_text("of $5, the rest is owed")).to_be_visible()
+    picture("owing")
+    # It is repaid first.
+    buy(page, "5", first=False)
+    soon(page, available(page, "$4.997"))
+    assert "Debt" not in stats(page)
+    assert ledger(page)[:2] == [("Debt repaid", "-$0.003"), ("Credit bought", "+$5.00")]
+    picture("repaid")
+    assert "The books are proved." in system.manage("reconcile")
+
+
+def chat(page: Page, times: int) -> None:
+    """What the playground sends."""
+    for _ in range(times):
+        said = page.evaluate(
+            """async () => {
+                const token = document.querySelector('meta[name="csrf-token"]').content;
+                const answer = await fetch("/api/v1/chat/completions", {
+                    method: "POST",
+                    headers: {"Content-Type": "application/json", "X-CSRFToken": token},
+                    body: JSON.stringify(
+                        {model: "echo", messages: [{role: "user", content: "hello"}]}),
+                });
+                return answer.status;
+            }"""
+        )
+        assert said == 200
 
 
 def test_codes_and_budgets(phone: Page, sign_up: SignUp, system: System) -> None:

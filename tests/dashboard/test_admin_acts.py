@@ -13,7 +13,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from billing import codes, ledger, payments, purchases
-from billing.models import PriceChange, Purchase, RedeemCode, Transfer
+from billing.models import Account, PriceChange, Purchase, RedeemCode, Transfer
 from billing.money import micros
 from billing.prices import in_force
 from modelpilot.accounts import keys, registration
@@ -106,6 +106,19 @@ def test_accounts_are_frozen_and_thawed(operator: Client, alice: User) -> None:
     act(operator, alice, "unfreeze")
     assert not ledger.balance(alice.id).frozen
     assert_audited("account.unfreeze", freezes=1)
+
+
+def test_a_debt_is_written_off(operator: Client, charlie: User) -> None:
+    act(operator, charlie, "write_off", reason="gone")
+    assert "It owes nothing." in said(operator)
+    ledger.take(charlie.id, micros("3"), Account.Code.STRIPE_CLEARING, code="dispute", ref="x")
+    assert ledger.balance(charlie.id).debt == micros("3")
+
+    act(operator, charlie, "write_off", reason="gone")
+
+    assert ledger.balance(charlie.id).debt == 0
+    assert "$3.00 that charlie@example.com owed are written off." in said(operator)
+    assert_audited("debt.write_off", usd=3, reason="gone")
 
 
 def test_roles_are_changed(operator: Client, alice: User, bob: User) -> None:

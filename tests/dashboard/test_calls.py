@@ -11,7 +11,8 @@ from modelpilot.accounts.models import ApiKey, User
 from modelpilot.api.drawing import DrawingBody
 from modelpilot.api.embeddings import EmbeddingsBody
 from modelpilot.api.images import GenerationsBody
-from modelpilot.api.schemas import AudioBody, ChatBody, CompletionBody, SpeechBody
+from modelpilot.api.schemas import AudioBody, SpeechBody
+from modelpilot.api.text import ChatBody, CompletionBody
 from modelpilot.api.videos import VideosBody
 from modelpilot.dashboard import calls
 from modelpilot.jobs.models import Job

@@ -84,6 +84,21 @@ def test_devices_are_drawn_by_what_sits_on_them(
     assert "<html" not in page, "only what changes"
 
 
+def test_a_pod_on_two_devices_is_drawn_on_both(signed_in: SignedIn, bob: User, node: Node) -> None:
+    gpus = [Device(f"GPU-{name}", "cuda", f"GPU {name}", 10_000, 8_000, 9_000) for name in "ab"]
+    Node.objects.filter(name=node.name).update(devices=[gpu.as_json() for gpu in gpus])
+    deployment = Deployment.objects.create(model="qwen3-8b", devices=2)
+    Pod.objects.create(
+        deployment=deployment, node=node, phase="ready", memory_mb=4_000, slots=8,
+        devices=["GPU-a", "GPU-b"], ready_at=timezone.now(),
+    )  # fmt: skip
+    page = text(signed_in(bob), LIVE)
+    devices = page.partition('class="devices"')[2].partition("</section>")[0]
+    assert devices.count('x="0" y="0" width="500"') == devices.count("qwen3-8b</span>") == 2
+    assert "GPU a" in devices
+    assert "1 pod," in page, "and it is one"
+
+
 def test_without_a_node_the_page_says_what_to_do(signed_in: SignedIn, bob: User) -> None:
     assert "No node is alive" in text(signed_in(bob))
 

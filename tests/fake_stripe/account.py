@@ -133,6 +133,7 @@ class StripeAccount:
             client_reference_id=asked.get("client_reference_id"),
             success_url=asked["success_url"],
             cancel_url=asked.get("cancel_url"),
+            adaptive_pricing=asked.get("adaptive_pricing"),
             payment_intent=None,
             customer=None,
             expires_at=int(time.time()) + 86_400,
@@ -140,6 +141,12 @@ class StripeAccount:
         session["url"] = f"{self.pay_base}/pay/{session['id']}"
         session["of_intent"] = asked.get("payment_intent_data", {}).get("metadata", {})
         return session
+
+    def end_session(self, session_id: str) -> Object:
+        if self.get(session_id, "checkout.session")["status"] != "open":
+            raise Refusal(400, 'Only Checkout Sessions with a status in ["open"] can be expired.')
+        self.expire(session_id)
+        return self.objects[session_id]
 
     def create_refund(self, asked: Object) -> Object:
         intent = self.get(asked["payment_intent"], "payment_intent")
@@ -168,6 +175,14 @@ class StripeAccount:
         self.emit("refund.created", refund)
         self.emit("charge.refunded", charge)
         return refund
+
+    def argue(self, dispute_id: str, asked: Object) -> Object:
+        """Evidence against a dispute, of which Stripe's test mode knows one that wins."""
+        dispute = self.get(dispute_id, "dispute")
+        if asked.get("evidence", {}).get("uncategorized_text") == "winning_evidence":
+            self.reinstate(dispute_id)
+            self.close(dispute_id, won=True)
+        return dispute
 
     # What customers do
 
@@ -251,10 +266,12 @@ class StripeAccount:
             intent = self.get(intent_id, "payment_intent")
             charge = self.objects[intent["latest_charge"]]
             charge["disputed"] = True
+            left = charge["amount"] - charge["amount_refunded"]
             dispute = self.new(
                 "dp",
                 "dispute",
-                amount=cents or charge["amount"] - charge["amount_refunded"],
+                # A bank does not ask whether all of it was refunded before.
+                amount=cents or left or charge["amount"],
                 currency="usd",
                 charge=charge["id"],
                 payment_intent=intent_id,
@@ -297,12 +314,15 @@ class StripeAccount:
         intent: str = self.get(session_id, "checkout.session")["payment_intent"]
         return intent
 
-    def received(self) -> int:
-        """Cents that were paid and stayed: payments less refunds and lost money of disputes."""
-        charges = self.all("charge")
+    def received(self, **where: Any) -> int:
+        """Cents that were paid and stayed: payments less refunds and lost money of disputes.
+
+        Of all payments, or of `payment_intent=` one.
+        """
+        charges = self.all("charge", **where)
         withdrawn: int = sum(
             -move["amount"]
-            for dispute in self.all("dispute")
+            for dispute in self.all("dispute", **where)
             for move in dispute["balance_transactions"]
         )
         kept: int = sum(each["amount"] - each["amount_refunded"] for each in charges)

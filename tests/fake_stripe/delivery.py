@@ -43,18 +43,22 @@ def send(url: str, event: Object, *, secret: str = WEBHOOK_SECRET, age_s: int = 
 
 @dataclass
 class Post:
-    """What becomes of events on their way: dropped for good, doubled, late, out of order."""
+    """What becomes of events on their way: dropped for good, doubled, late, out of order.
+
+    `dropped` counts those of which no copy arrives.
+    """
 
     rng: random.Random = field(default_factory=lambda: random.Random(0))
     drop: float = 0.0
     copies: int = 1
     shuffle: bool = False
+    dropped: int = 0
 
     def arranged(self, events: list[Object]) -> list[Object]:
         """The events in the order in which they arrive."""
-        arriving = [
-            event for event in events for _ in range(self.copies) if self.rng.random() >= self.drop
-        ]
+        kept = [event for event in events if self.rng.random() >= self.drop]
+        self.dropped += len(events) - len(kept)
+        arriving = kept * self.copies
         if self.shuffle:
             self.rng.shuffle(arriving)
         return arriving

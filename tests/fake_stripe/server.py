@@ -112,6 +112,10 @@ class Handler(BaseHTTPRequestHandler):
         if self.command == "GET":
             return self.answer(200, self.look(path, nested(query)))
         work = {"checkout/sessions": account.create_session, "refunds": account.create_refund}
+        if ended := re.fullmatch(r"checkout/sessions/(\w+)/expire", path):
+            work[path] = lambda asked: account.end_session(ended[1])
+        if argued := re.fullmatch(r"disputes/(\w+)", path):
+            work[path] = lambda asked: account.argue(argued[1], asked)
         if path not in work:
             raise Refusal(404, "Unrecognized request URL")
         status, answer, self.replayed = account.once(
@@ -133,13 +137,13 @@ class Handler(BaseHTTPRequestHandler):
         account = self.account
         with account.lock:
             if path == "events":
-                return listed(self.chosen_events(asked), asked)
+                return listed(path, self.chosen_events(asked), asked)
             if path in LISTED:
                 where = {k: v for k, v in asked.items() if k == "payment_intent"}
                 found = account.all(LISTED[path], **where)
                 since = int(asked.get("created", {}).get("gte", 0))
                 found = [each for each in found if each["created"] >= since]
-                return listed([self.expanded(each, asked) for each in found], asked)
+                return listed(path, [self.expanded(each, asked) for each in found], asked)
             folder, _, name = path.rpartition("/")
             if folder not in LISTED:
                 raise Refusal(404, "Unrecognized request URL")
@@ -209,7 +213,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
 
-def listed(found: list[Object], asked: Object) -> Object:
+def listed(path: str, found: list[Object], asked: Object) -> Object:
     """A page of a list, after `starting_after`."""
     limit = int(asked.get("limit", 10))
     after = asked.get("starting_after")
@@ -218,7 +222,8 @@ def listed(found: list[Object], asked: Object) -> Object:
     page = found[start : start + limit]
     return {
         "object": "list",
-        "url": "/v1",
+        # Where its client asks for the next page.
+        "url": f"/v1/{path}",
         "data": page,
         "has_more": len(found) > start + limit,
     }

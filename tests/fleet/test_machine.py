@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def test_gpus_and_mig_instances_are_found_by_the_driver() -> None:
     assert (cpu["id"], cpu["kind"]) == ("cpu", "cpu")
     assert 0 < cpu["memory_mb"] <= cpu["total_mb"]
     # The H100 itself is gone, since it is cut up; the GB10 does not tell its memory.
-    assert [gpu["id"] for gpu in gpus] == ["GPU-aaaa", "MIG-bbbb-0", "MIG-bbbb-2"]
+    assert [gpu["id"] for gpu in gpus] == ["GPU-aaaa", "MIG-bbbb-0", "MIG-bbbb-2", "GPU-dddd"]
     assert gpus[0] == {
         "id": "GPU-aaaa",
         "kind": "cuda",
@@ -78,18 +79,21 @@ def test_cuda_visible_devices_is_obeyed(visible: str, seen: bool) -> None:
 
 
 def test_a_pod_sees_its_device_only() -> None:
-    assert machine.environment("cpu") == {"CUDA_VISIBLE_DEVICES": ""}
-    assert machine.environment("GPU-aaaa") == {"CUDA_VISIBLE_DEVICES": "GPU-aaaa"}
-    assert machine.computing("cpu", 300).memory_mb is None
-    gpu = machine.computing("GPU-aaaa", 14_000)
-    assert (gpu.kind, gpu.index) == ("cuda", 0)
+    assert machine.environment(["cpu"]) == {"CUDA_VISIBLE_DEVICES": ""}
+    assert machine.environment(["GPU-aaaa"]) == {"CUDA_VISIBLE_DEVICES": "GPU-aaaa"}
+    both = ["GPU-aaaa", "GPU-dddd"]
+    assert machine.environment(both) == {"CUDA_VISIBLE_DEVICES": "GPU-aaaa,GPU-dddd"}
+    assert machine.computing(["cpu"], 300).memory_mb is None
+    gpu = machine.computing(["GPU-aaaa"], 14_000)
+    assert (gpu.kind, gpu.index, gpu.count) == ("cuda", 0, 1)
+    assert machine.computing(both, 14_000).count == 2
 
 
 def test_what_does_not_fit_is_told_why() -> None:
     cpu = Device("cpu", "cpu", "CPU", 2000, 1000, 2000)
     gpu = Device("GPU-aaaa", "cuda", "NVIDIA L4", 24_000, 23_500, 24_000)
-    assert too_small_for(card("cpu", 1000), [cpu, gpu]) is None
-    assert too_small_for(card("cuda", 23_500), [cpu, gpu]) is None
+    assert too_small_for(card("cpu", 1000), [[cpu, gpu]]) is None
+    assert too_small_for(card("cuda", 23_500), [[cpu], [cpu, gpu]]) is None
     for device, memory_mb, there, reason in (
         ("cpu", 1001, [cpu, gpu], "It needs 1001 MB of memory; pods may use 1000 MB here."),
         ("cuda", 1, [cpu], "It needs an NVIDIA GPU with 1 MB, and there is none here."),
@@ -100,10 +104,30 @@ def test_what_does_not_fit_is_told_why() -> None:
             "It needs 23501 MB on one GPU; the largest here, NVIDIA L4, has 23500 MB for pods.",
         ),
     ):
-        assert too_small_for(card(device, memory_mb), there) == reason
+        assert too_small_for(card(device, memory_mb), [there]) == reason
 
 
-def card(device: str, memory_mb: int) -> Card:
+def test_several_gpus_are_of_one_machine_and_whole() -> None:
+    gpu = Device("GPU-aaaa", "cuda", "NVIDIA L4", 24_000, 23_500, 24_000)
+    twin, part = replace(gpu, id="GPU-dddd"), replace(gpu, id="MIG-bbbb-0")
+    small = replace(gpu, id="GPU-eeee", memory_mb=100)
+    wanted = card("cuda", 20_000, devices=2)
+    assert too_small_for(wanted, [[gpu, twin]]) is None
+    assert too_small_for(wanted, [[part], [small, twin, gpu]]) is None
+    for there, found in (
+        ([[gpu], [twin]], "1 is here."),
+        ([[gpu, part, small]], "1 is here."),
+        ([[part]], "none is here."),
+        ([], "none is here."),
+    ):
+        assert too_small_for(wanted, there) == (
+            f"It needs 2 NVIDIA GPUs of one machine with 20000 MB on each; {found}"
+        )
+    more = "It needs 3 NVIDIA GPUs of one machine with 20000 MB on each; 2 are here."
+    assert too_small_for(card("cuda", 20_000, devices=3), [[gpu, twin]]) == more
+
+
+def card(device: str, memory_mb: int, devices: int = 1) -> Card:
     return Card.model_validate(
         {
             "id": "x",
@@ -112,6 +136,7 @@ def card(device: str, memory_mb: int) -> Card:
             "name": "x",
             "licence": "none",
             "device": device,
+            "devices": devices,
             "memory_mb": memory_mb,
             "price": "0",
         }

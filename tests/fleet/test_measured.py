@@ -96,7 +96,7 @@ def test_what_other_programs_hold_of_a_gpu_is_theirs(books: None) -> None:
     Node.objects.create(name="here", devices=[gpu.as_json()])
     # 11,000 MB are in use: 500 are reckoned to the driver.
     assert facts.budget("here", gpu, []) == 13_000
-    pod = Pod(deployment=deployed(), node_id="here", device="GPU-1", memory_mb=8000)
+    pod = Pod(deployment=deployed(), node_id="here", devices=["GPU-1"], memory_mb=8000)
     assert facts.budget("here", gpu, [pod]) == 21_000
     pod.memory_mb = 12_000  # still loading
     assert facts.budget("here", gpu, [pod]) == 23_500

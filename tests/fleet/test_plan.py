@@ -1,18 +1,12 @@
 """The fleet's plan, on facts alone."""
 
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from modelpilot.fleet.plan import (
-    DeploymentFacts,
-    DeviceFacts,
-    PodFacts,
-    Start,
-    Stop,
-    plan,
-    starts_in,
-)
+from modelpilot.fleet.pieces import DeploymentFacts, DeviceFacts, PodFacts, Start, Stop
+from modelpilot.fleet.plan import plan, starts_in
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NODE = DeviceFacts("here", "cpu", "cpu", 1000)
@@ -36,7 +30,7 @@ def pod(name: str, **fields: Any) -> PodFacts:
         "id": uuid.uuid4(),
         "deployment": name,
         "node": "here",
-        "device": "cpu",
+        "devices": ("cpu",),
         "memory_mb": 400,
         "busy": 0,
         "slots": 1,
@@ -52,11 +46,11 @@ def test_nothing_runs_without_work() -> None:
 
 
 def test_work_starts_a_pod() -> None:
-    assert plan([NODE], [deployment("a", waiting=1)], [], NOW) == [Start("a", "here", "cpu")]
+    assert plan([NODE], [deployment("a", waiting=1)], [], NOW) == [Start("a", "here", ("cpu",))]
 
 
 def test_a_pinned_deployment_runs_without_work() -> None:
-    assert plan([NODE], [deployment("a", pinned=True)], [], NOW) == [Start("a", "here", "cpu")]
+    assert plan([NODE], [deployment("a", pinned=True)], [], NOW) == [Start("a", "here", ("cpu",))]
 
 
 def test_one_pod_is_enough() -> None:
@@ -95,7 +89,7 @@ def test_the_start_waits_until_the_room_is_free() -> None:
     deployments = [deployment("a"), deployment("b"), deployment("c", waiting=1)]
 
     assert plan([NODE], deployments, [draining, other], NOW) == []
-    assert plan([NODE], deployments, [other], NOW) == [Start("c", "here", "cpu")]
+    assert plan([NODE], deployments, [other], NOW) == [Start("c", "here", ("cpu",))]
 
 
 def test_a_busy_pod_is_never_evicted() -> None:
@@ -108,24 +102,94 @@ def test_a_busy_pod_is_never_evicted() -> None:
 def test_a_failed_load_is_not_tried_before_its_time() -> None:
     later = deployment("a", waiting=1, retry_at=NOW + timedelta(seconds=1))
     assert plan([NODE], [later], [], NOW) == []
-    assert plan([NODE], [later], [], NOW + timedelta(seconds=2)) == [Start("a", "here", "cpu")]
+    assert plan([NODE], [later], [], NOW + timedelta(seconds=2)) == [Start("a", "here", ("cpu",))]
 
 
 def test_the_roomiest_device_is_chosen() -> None:
     devices = [gpu("0", 500), gpu("1", 5000)]
     wish = deployment("a", waiting=1, device="cuda")
-    assert plan(devices, [wish], [], NOW) == [Start("a", "here", "1")]
+    assert plan(devices, [wish], [], NOW) == [Start("a", "here", ("1",))]
 
 
 def test_a_gpu_is_for_those_that_need_one() -> None:
     devices = [NODE, gpu("0", 400)]
     wishes = [deployment("a", waiting=1), deployment("b", waiting=1, device="cuda")]
-    assert plan(devices, wishes, [], NOW) == [Start("a", "here", "cpu"), Start("b", "here", "0")]
-    assert plan([NODE], wishes, [], NOW) == [Start("a", "here", "cpu")]
+    on_cpu, on_gpu = Start("a", "here", ("cpu",)), Start("b", "here", ("0",))
+    assert plan(devices, wishes, [], NOW) == [on_cpu, on_gpu]
+    assert plan([NODE], wishes, [], NOW) == [on_cpu]
 
 
 def gpu(number: str, memory_mb: int) -> DeviceFacts:
     return DeviceFacts("here", number, "cuda", memory_mb)
+
+
+# Pods that span several devices
+
+WIDE = {"device": "cuda", "devices": 2, "memory_mb": 400}
+
+
+def test_a_pod_that_spans_devices_gets_the_roomiest_of_one_node() -> None:
+    devices = [gpu("0", 500), gpu("1", 900), gpu("2", 700), gpu("3", 300)]
+    wish = deployment("a", waiting=1, **WIDE)
+    assert plan(devices, [wish], [], NOW) == [Start("a", "here", ("1", "2"))]
+    apart = [DeviceFacts("there", "4", "cuda", 900), gpu("0", 500), gpu("3", 300)]
+    assert plan(apart, [wish], [], NOW) == []
+    parts = [gpu("0", 500), replace(gpu("1", 900), whole=False)]
+    assert plan(parts, [wish], [], NOW) == []
+
+
+def test_it_counts_on_each_of_them() -> None:
+    devices = [gpu("0", 500), gpu("1", 500)]
+    running = pod("a", devices=("0", "1"), busy=1)
+    for memory_mb, starts in ((100, [Start("b", "here", ("1",))]), (101, [])):
+        wishes = [
+            deployment("a", **WIDE),
+            deployment("b", waiting=1, device="cuda", memory_mb=memory_mb),
+        ]
+        assert plan(devices, wishes, [running], NOW) == starts
+
+
+def test_it_evicts_on_each_and_no_more_than_it_must() -> None:
+    devices = [gpu("0", 500), gpu("1", 500), gpu("2", 500)]
+    left, right = pod("x", devices=("0",)), pod("y", devices=("1",))
+    resident = pod("z", devices=("2",), busy=1)
+    wishes = [*map(deployment, "xyz"), deployment("a", waiting=1, **WIDE)]
+    stops = {Stop(left.id, "room for a"), Stop(right.id, "room for a")}
+    assert set(plan(devices, wishes, [left, right, resident], NOW)) == stops
+    # One that sits on both makes room on both.
+    both = pod("x", devices=("0", "1"))
+    assert plan(devices, wishes, [both, resident], NOW) == [Stop(both.id, "room for a")]
+
+
+def test_nobody_moves_in_on_any_of_the_devices_that_it_waits_for() -> None:
+    devices = [gpu("0", 500), gpu("1", 500)]
+    draining = pod("x", devices=("0",), draining=True)
+    for memory_mb, starts in ((100, [Start("b", "here", ("1",))]), (101, [])):
+        wishes = [
+            deployment("a", waiting=1, waited_s=9, **WIDE),
+            deployment("b", waiting=1, device="cuda", memory_mb=memory_mb),
+        ]
+        assert plan(devices, wishes, [draining], NOW) == starts
+
+
+def test_a_pod_that_spans_devices_goes_as_a_whole() -> None:
+    devices = [gpu("0", 500), gpu("1", 500)]
+    wide = pod("a", devices=("0", "1"))
+    wishes = [deployment("a", **WIDE), deployment("b", waiting=1, device="cuda", memory_mb=200)]
+    assert plan(devices, wishes, [wide], NOW) == [Stop(wide.id, "room for b")]
+    assert plan(devices, wishes, [replace(wide, draining=True)], NOW) == []
+    assert plan(devices, wishes, [], NOW) == [Start("b", "here", ("1",))]
+
+
+def test_pinned_ones_on_too_many_devices_keep_it_out() -> None:
+    devices = [gpu("0", 500), gpu("1", 500), gpu("2", 500)]
+    pods = [pod("x", devices=("0",)), pod("y", devices=("1",))]
+    wishes = [deployment("x", pinned=True), deployment("y"), deployment("a", waiting=1, **WIDE)]
+    assert plan(devices, wishes, pods, NOW) == [Stop(pods[1].id, "room for a")]
+    assert starts_in(devices, wishes, pods, NOW, "a") == (0, True)
+    wishes[1] = replace(wishes[1], pinned=True)
+    assert plan(devices, wishes, pods, NOW) == []
+    assert starts_in(devices, wishes, pods, NOW, "a") is None
 
 
 # Two always busy models that do not fit together
@@ -174,7 +238,7 @@ def test_nobody_moves_in_where_somebody_waits_for_the_last_pod_to_go() -> None:
     draining = busy(since_s=60, draining=True)
     wishes = [*rivals(waited_s=300), deployment("c", memory_mb=100, waiting=1)]
     # 100 MB are free, but b needs 900 of the 1000; beside b, c fits.
-    assert plan([NODE], wishes, [draining], NOW) == [Start("c", "here", "cpu")]
+    assert plan([NODE], wishes, [draining], NOW) == [Start("c", "here", ("cpu",))]
     wishes[2] = deployment("c", memory_mb=101, waiting=1)
     assert plan([NODE], wishes, [draining], NOW) == []
 
@@ -194,7 +258,7 @@ def test_nobody_moves_in_where_only_tenure_keeps_somebody_waiting() -> None:
     assert len(plan([NODE], wishes, pods, NOW + timedelta(seconds=5))) == 2
     # While c is patient still, d may use what is free.
     wishes[2] = deployment("c", waiting=1, waited_s=5, memory_mb=1000)
-    assert plan([NODE], wishes, pods, NOW) == [Start("d", "here", "cpu")]
+    assert plan([NODE], wishes, pods, NOW) == [Start("d", "here", ("cpu",))]
 
 
 # Copies
@@ -202,7 +266,7 @@ def test_nobody_moves_in_where_only_tenure_keeps_somebody_waiting() -> None:
 
 def test_a_second_copy_starts_when_the_queue_is_longer_than_its_load() -> None:
     running = pod("a", busy=1)
-    for waiting, starts in ((2, []), (3, [Start("a", "here", "cpu")])):
+    for waiting, starts in ((2, []), (3, [Start("a", "here", ("cpu",))])):
         wish = deployment("a", waiting=waiting, replicas=2)
         assert plan([NODE], [wish], [running], NOW) == starts
     assert plan([NODE], [deployment("a", waiting=9)], [running], NOW) == []
@@ -217,8 +281,8 @@ def test_a_copy_evicts_nobody() -> None:
 def test_copies_go_to_devices_without_one() -> None:
     devices = [gpu("0", 1000), gpu("1", 500)]
     wish = deployment("a", waiting=9, replicas=2, device="cuda")
-    running = pod("a", busy=1, device="0")
-    assert plan(devices, [wish], [running], NOW) == [Start("a", "here", "1")]
+    running = pod("a", busy=1, devices=("0",))
+    assert plan(devices, [wish], [running], NOW) == [Start("a", "here", ("1",))]
 
 
 def test_what_is_beyond_replicas_goes_and_idle_ones_first() -> None:

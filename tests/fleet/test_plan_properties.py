@@ -2,33 +2,37 @@
 
 import uuid
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelpilot.fleet.plan import (
+from modelpilot.fleet.pieces import (
     Action,
     DeploymentFacts,
     DeviceFacts,
+    Place,
     PodFacts,
     Start,
     Stop,
-    plan,
-    starts_in,
-    swap_seconds,
 )
+from modelpilot.fleet.plan import plan, starts_in
+from modelpilot.fleet.turns import swap_seconds
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NAMES = ["a", "b", "c", "d", "e"]
 
 memory = st.integers(1, 10)
-kinds = st.sampled_from(["cpu", "cuda"])
-devices = st.lists(st.tuples(kinds, memory), min_size=1, max_size=3).map(
+# Mostly GPUs, of which some deployments want several.
+kinds = st.sampled_from(["cpu", "cuda", "cuda"])
+counts = st.sampled_from([1, 1, 2, 3])
+wholes = st.sampled_from([True, True, False])
+devices = st.lists(st.tuples(st.integers(0, 1), kinds, memory, wholes), min_size=1, max_size=5).map(
     lambda found: [
-        DeviceFacts(f"node{number % 2}", f"{kind}{number}", kind, size)
-        for number, (kind, size) in enumerate(found)
+        DeviceFacts(f"node{node}", f"{kind}{number}", kind, size, whole)
+        for number, (node, kind, size, whole) in enumerate(found)
     ]
 )
 
@@ -38,6 +42,7 @@ def deployment(draw: st.DrawFn, name: str) -> DeploymentFacts:
     return DeploymentFacts(
         id=name,
         device=draw(kinds),
+        devices=draw(counts),
         memory_mb=draw(memory),
         wanted=draw(st.booleans()),
         waiting=draw(st.integers(0, 3)),
@@ -59,35 +64,53 @@ Fleet = tuple[list[DeviceFacts], list[DeploymentFacts], list[PodFacts]]
 
 @st.composite
 def fleets(draw: st.DrawFn) -> Fleet:
-    """Devices, wishes, and pods that fit there; some may be of a forgotten deployment."""
+    """Devices, wishes, and pods that fit there; some may be of a forgotten deployment, or sit on
+    more or fewer devices than a new one would."""
     places = draw(devices)
     wishes = draw(deployments)
     sizes = {wish.id: wish.memory_mb for wish in wishes} | {"forgotten": 1}
     kind_of = {wish.id: wish.device for wish in wishes}
+    free = {device.place: device.memory_mb for device in places}
     pods: list[PodFacts] = []
-    for device in places:
-        free = device.memory_mb
-        for name in draw(st.lists(st.sampled_from(sorted(sizes)), max_size=4)):
-            if sizes[name] > free or kind_of.get(name, device.kind) != device.kind:
-                continue
-            free -= sizes[name]
-            loading = draw(st.booleans())
-            age = timedelta(seconds=draw(st.integers(0, 120)))
-            pods.append(
-                PodFacts(
-                    id=uuid.uuid4(),
-                    deployment=name,
-                    node=device.node,
-                    device=device.id,
-                    memory_mb=sizes[name],
-                    busy=0 if loading else draw(st.integers(0, 2)),
-                    slots=0 if loading else 2,
-                    draining=draw(st.booleans()),
-                    active_at=NOW - age,
-                    ready_at=None if loading else NOW - age,
-                )
+    for name in draw(st.lists(st.sampled_from(sorted(sizes)), max_size=8)):
+        first = draw(st.sampled_from(places))
+        able = [
+            device
+            for device in places
+            if (device.node, device.kind) == (first.node, kind_of.get(name, device.kind))
+            and free[device.place] >= sizes[name]
+        ]
+        chosen = able[: draw(counts)]
+        if not chosen:
+            continue
+        for device in chosen:
+            free[device.place] -= sizes[name]
+        loading = draw(st.booleans())
+        age = timedelta(seconds=draw(st.integers(0, 120)))
+        pods.append(
+            PodFacts(
+                id=uuid.uuid4(),
+                deployment=name,
+                node=first.node,
+                devices=tuple(device.id for device in chosen),
+                memory_mb=sizes[name],
+                busy=0 if loading else draw(st.integers(0, 2)),
+                slots=0 if loading else 2,
+                draining=draw(st.booleans()),
+                active_at=NOW - age,
+                ready_at=None if loading else NOW - age,
             )
+        )
     return places, wishes, pods
+
+
+def taken_by(pods: Iterable[PodFacts]) -> Counter[Place]:
+    """MB that these pods take of each device."""
+    used: Counter[Place] = Counter()
+    for pod in pods:
+        for place in pod.places:
+            used[place] += pod.memory_mb
+    return used
 
 
 @settings(max_examples=200)
@@ -95,15 +118,17 @@ def fleets(draw: st.DrawFn) -> Fleet:
 def test_no_device_is_ever_over_its_memory(fleet: Fleet) -> None:
     places, wishes, pods = fleet
     by_id = {wish.id: wish for wish in wishes}
-    kind = {device.place: device.kind for device in places}
-    used = Counter({device.place: 0 for device in places})
-    for pod in pods:
-        used[pod.place] += pod.memory_mb
+    found = {device.place: device for device in places}
+    used = taken_by(pods)
     for action in plan(places, wishes, pods, NOW):
         if isinstance(action, Start):
             wish = by_id[action.deployment]
-            assert kind[(action.node, action.device)] == wish.device
-            used[(action.node, action.device)] += wish.memory_mb
+            assert len(set(action.devices)) == len(action.devices) == wish.devices
+            for device in action.devices:
+                place = found[(action.node, device)]
+                assert place.kind == wish.device
+                assert place.whole or wish.devices == 1
+                used[place.place] += wish.memory_mb
     # What is being stopped still holds its memory, so it does not count as free.
     assert all(used[device.place] <= device.memory_mb for device in places)
 
@@ -206,10 +231,15 @@ def test_it_comes_to_rest_and_whoever_can_run_runs(fleet: Fleet) -> None:
     movable = {wish.id for wish in wishes if wish.wanted and not (wish.pinned or wish.waiting)}
     for wish in wishes:
         if wish.wanted and (wish.waiting or wish.pinned) and wish.id not in running:
-            for device in places:
-                here = [pod for pod in pods if pod.place == device.place]
-                stays = sum(pod.memory_mb for pod in here if pod.deployment not in movable)
-                assert device.kind != wish.device or stays + wish.memory_mb > device.memory_mb
+            stays = taken_by(pod for pod in pods if pod.deployment not in movable)
+            able = Counter(
+                device.node
+                for device in places
+                if device.kind == wish.device
+                and (device.whole or wish.devices == 1)
+                and stays[device.place] + wish.memory_mb <= device.memory_mb
+            )
+            assert all(count < wish.devices for count in able.values())
 
 
 def carried_out(
@@ -224,7 +254,7 @@ def carried_out(
             id=uuid.uuid4(),
             deployment=action.deployment,
             node=action.node,
-            device=action.device,
+            devices=action.devices,
             memory_mb=sizes[action.deployment],
             busy=0,
             slots=2,
@@ -245,12 +275,14 @@ MINUTES = 6
 
 @st.composite
 def rushes(draw: st.DrawFn) -> tuple[list[DeviceFacts], list[DeploymentFacts]]:
-    sizes = draw(st.lists(memory, min_size=1, max_size=2))
+    sizes = sorted(draw(st.lists(memory, min_size=1, max_size=3)))
     places = [DeviceFacts("node", str(number), "cpu", size) for number, size in enumerate(sizes)]
+    spans = {name: draw(st.integers(1, min(2, len(sizes)))) for name in NAMES}
     wishes = [
         DeploymentFacts(
             id=name,
-            memory_mb=draw(st.integers(1, max(sizes))),
+            devices=spans[name],
+            memory_mb=draw(st.integers(1, sizes[-spans[name]])),
             wanted=True,
             waiting=9,
             idle_seconds=60,
@@ -288,9 +320,7 @@ class Rush:
                 self.stop(self.pods[action.pod], now)
             else:
                 self.start(action, now)
-        used: Counter[tuple[str, str]] = Counter()
-        for pod in self.pods.values():
-            used[pod.place] += pod.memory_mb
+        used = taken_by(self.pods.values())
         assert all(used[device.place] <= device.memory_mb for device in self.places)
 
     def advance(self, pod: PodFacts, now: datetime) -> None:
@@ -323,7 +353,7 @@ class Rush:
             id=uuid.uuid4(),
             deployment=wish.id,
             node=action.node,
-            device=action.device,
+            devices=action.devices,
             memory_mb=wish.memory_mb,
             busy=0,
             slots=0,

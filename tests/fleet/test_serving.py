@@ -81,12 +81,12 @@ def test_a_model_for_a_gpu_gets_one_and_sees_no_other(
 ) -> None:
     assert alice.chat("hello", "on-gpu").status_code == 200
     (pod,) = seen(bob, ids["on-gpu"])["pods"]
-    assert (pod["device"], pod["memory_mb"], pod["phase"]) == ("MIG-bbbb-2", 30_000, "ready")
+    assert (pod["devices"], pod["memory_mb"], pod["phase"]) == (["MIG-bbbb-2"], 30_000, "ready")
     environment = process_of(fleet, pod["id"]).environ()
     assert environment["CUDA_VISIBLE_DEVICES"] == "MIG-bbbb-2"
 
     found = devices(bob)
-    assert {"cpu", "GPU-aaaa", "MIG-bbbb-0", "MIG-bbbb-2"} == found.keys()
+    assert {"cpu", "GPU-aaaa", "MIG-bbbb-0", "MIG-bbbb-2", "GPU-dddd"} == found.keys()
     assert found["MIG-bbbb-2"]["pods"] == [pod["id"]]
     assert found["MIG-bbbb-2"]["used_mb"] == 30_000
     # 1,500 MB of it are another program's, beside what is reserved anyway.
@@ -98,11 +98,55 @@ def test_a_model_for_the_cpu_sees_no_gpu(
 ) -> None:
     assert alice.chat("hello", "left", max_tokens=1).status_code == 200
     (pod,) = seen(bob, ids["left"])["pods"]
-    assert pod["device"] == "cpu"
+    assert pod["devices"] == ["cpu"]
     assert process_of(fleet, pod["id"]).environ()["CUDA_VISIBLE_DEVICES"] == ""
 
 
+def test_a_model_may_span_gpus_which_are_its_own_together(
+    fleet: System, alice: Caller, bob: Caller, ids: dict[str, str]
+) -> None:
+    deployment = ids["across"]
+    assert seen(bob, deployment)["devices"] == 2
+    assert alice.chat("hello", "across", max_tokens=1).status_code == 200
+    now = seen(bob, deployment)
+    assert (now["devices"], now["engine_reason"]) == (2, "it fits if GPUs share it")
+    (pod,) = now["pods"]
+    assert (pod["devices"], pod["memory_mb"]) == (["GPU-aaaa", "GPU-dddd"], 20_000)
+    environment = process_of(fleet, pod["id"]).environ()
+    assert environment["CUDA_VISIBLE_DEVICES"] == "GPU-aaaa,GPU-dddd"
+    found = devices(bob)
+    for gpu in ("GPU-aaaa", "GPU-dddd"):
+        assert (found[gpu]["pods"], found[gpu]["used_mb"]) == ([pod["id"]], 20_000)
+
+    # The operator may want the other way, of the pods that start from then on.
+    chosen = changed(bob, deployment, devices=1, idle_seconds=0)
+    assert (chosen["devices"], chosen["engine_reason"]) == (1, "the operator chose it")
+    until(lambda: seen(bob, deployment)["pods"] == [], 30)
+    changed(bob, deployment, idle_seconds=None)
+    assert alice.chat("hello", "across", max_tokens=1).status_code == 200
+    (pod,) = seen(bob, deployment)["pods"]
+    assert (pod["devices"], pod["memory_mb"]) == (["MIG-bbbb-2"], 39_000)
+    assert changed(bob, deployment, devices=None)["devices"] == 2
+
+
+def test_no_way_on_so_many_devices_is_refused(bob: Caller, ids: dict[str, str]) -> None:
+    wish = {"devices": 4}
+    change = bob.send("PATCH", f"deployments/{ids['across']}", json=wish)
+    body = bob.post("deployments", {"model": "across", **wish})
+    for answer in (change, body):
+        error = error_of(answer, 422, "invalid_value")
+        assert error["param"] == "devices"
+        assert error["message"] == "across runs on 1 or 2 devices, not on 4."
+    for count in (0, 17, "two"):
+        answer = bob.send("PATCH", f"deployments/{ids['across']}", json={"devices": count})
+        assert answer.status_code == 422, answer.text
+        assert answer.json()["error"]["param"] == "devices"
+
+
 def test_what_fits_on_no_device_is_not_deployed(bob: Caller, ids: dict[str, str]) -> None:
+    assert "too-wide" not in ids
+    error = error_of(bob.post("deployments", {"model": "too-wide"}), 422, "model_not_deployable")
+    assert "It needs 3 NVIDIA GPUs of one machine with 20000 MB on each; 2 are" in error["message"]
     assert "too-big" not in ids
     error = error_of(bob.post("deployments", {"model": "too-big"}), 422, "model_not_deployable")
     assert "It needs 60000 MB on one GPU" in error["message"]

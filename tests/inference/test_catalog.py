@@ -113,6 +113,8 @@ def test_an_operators_card_replaces_ours(tmp_path: Path) -> None:
         ),
         (("context = 100", 'context = 100\nfiles.m.sources = ["package:a/b + c/d"]'), "files.m"),
         (("context = 100", "context = 100\nfootprint = {core_gb = 1}"), "footprint.encoder_gb"),
+        (("memory_mb = 10", "memory_mb = 10\ndevices = 0"), "devices"),
+        (("memory_mb = 10", "memory_mb = 10\ndevices = 2"), "the card as a whole"),
     ],
 )
 def test_a_mistake_names_the_file_the_card_and_the_field(
@@ -145,6 +147,12 @@ def test_an_engine_of_a_later_version_is_told_honestly() -> None:
     with pytest.raises(EngineUnavailable, match=message):
         engines.load(later, Weights({}), Device())
     assert engines.installed(cards["smollm2-135m"]) is None
+
+
+def test_not_every_engine_shares_a_model_out() -> None:
+    card = catalog.load([]).cards["flux-schnell"].model_copy(update={"devices": 2})
+    message = "The engine image_diffusers runs a model on one device, not on 2."
+    assert engines.installed(card) == message
 
 
 def test_reading_the_catalog_loads_no_engine() -> None:

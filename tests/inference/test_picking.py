@@ -3,7 +3,8 @@
 import pytest
 
 from inference import picking
-from inference.catalog import Card, Catalog
+from inference.catalog import Card, Catalog, Variant
+from inference.picking import Choice
 
 CPU, SMALL_GPU, GPU = ("cpu", 30_000), ("cuda", 9_000), ("cuda", 80_000)
 
@@ -54,10 +55,25 @@ def test_the_cards_order_counts_on_one_device(cards: Catalog) -> None:
 
 def test_an_operator_may_choose(cards: Catalog) -> None:
     card = cards.cards["smollm2-135m"]
-    picked = picking.pick(card, obstacle_on(CPU), "text_transformers")
+    picked = picking.pick(card, obstacle_on(CPU), Choice("text_transformers"))
     assert (picked.card.engine, picked.why) == ("text_transformers", "the operator chose it")
-    refused = picking.pick(cards.cards["qwen3-8b"], obstacle_on(CPU), "text_transformers")
+    chosen = Choice("text_transformers")
+    refused = picking.pick(cards.cards["qwen3-8b"], obstacle_on(CPU), chosen)
     assert (refused.card.device, refused.obstacle) == ("cuda", "too small")
+
+
+def test_a_way_on_several_devices_is_one_like_others(cards: Catalog) -> None:
+    one = cards.cards["qwen3-8b"].way("text_transformers", "cuda")
+    both = Variant(engine="text_transformers", device="cuda", devices=2, memory_mb=14_000)
+    card = one.model_copy(update={"variants": [both]})
+    assert card.way("text_transformers", "cuda", 2).memory_mb == 14_000
+    alone = picking.pick(card, lambda way: "too large" if way.devices == 2 else None)
+    assert (alone.card.devices, alone.why) == (1, "a GPU has room for it")
+    shared = picking.pick(card, lambda way: "too large" if way.devices == 1 else None)
+    assert (shared.card.devices, shared.why) == (2, "it fits if GPUs share it")
+    chosen = picking.pick(card, lambda _: None, Choice(devices=2))
+    assert (chosen.card.devices, chosen.why) == (2, "the operator chose it")
+    assert picking.pick(card, lambda _: None).card.devices == 1, "the card's order"
 
 
 def test_where_nothing_fits_the_cards_own_way_says_why(cards: Catalog) -> None:

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM
 from inference import engines
 from inference.catalog import Card, Catalog
 from inference.errors import InvalidRequest
+from inference.text.vocabulary import Vocabulary
 from inference.types import ChatRequest, Delta, Device, Event
 from inference.weights import Weights
 
@@ -31,7 +32,7 @@ SHAPE = {
     "required": ["kind", "age"],
     "additionalProperties": False,
 }
-TOOL = {"type": "function", "function": {"name": "note", "parameters": SHAPE}}
+TOOL: dict[str, Any] = {"type": "function", "function": {"name": "note", "parameters": SHAPE}}
 FORM = {"type": "json_schema", "json_schema": {"name": "pet", "schema": SHAPE}}
 
 Started = Callable[[str], Any]
@@ -156,6 +157,45 @@ def test_calls_can_be_forced(family: str, started: Started) -> None:
     assert set(parts) <= {"reasoning", "call.0"}
 
 
+@pytest.mark.parametrize("family", ["qwen3", "gemma3"])
+def test_beside_tools_an_answer_still_keeps_to_its_form(family: str, started: Started) -> None:
+    """What comes is JSON by the schema, or a call: never anything else."""
+    kinds = set()
+    for seed in range(6):
+        request = ask(
+            tools=[TOOL], response_format=FORM, reasoning_effort="none", max_tokens=600,
+            temperature=1.0, seed=seed,
+        )  # fmt: skip
+        choice = started(family).generate(request, silent).data["choices"][0]
+        kinds.add(choice["finish_reason"])
+        if choice["finish_reason"] == "tool_calls":
+            texts = [call["function"]["arguments"] for call in choice["tool_calls"]]
+            assert choice["text"] == ""
+        else:
+            texts = [choice["text"]]
+        for text in texts if choice["finish_reason"] != "length" else ():
+            jsonschema.validate(json.loads(text), SHAPE)
+    assert kinds & {"stop", "tool_calls"}
+
+
+def test_a_call_that_the_model_chose_is_held_to_its_schema(started: Started) -> None:
+    engine = started("qwen3")
+    begin = str(engine._vocabulary.tokenizer.convert_tokens_to_ids("<tool_call>"))
+    strict = {"type": "function", "function": {**TOOL["function"], "strict": True}}
+    called = 0
+    for seed in range(6):
+        request = ask(
+            tools=[strict], parallel_tool_calls=False, reasoning_effort="none", max_tokens=400,
+            temperature=1.0, seed=seed, logit_bias={begin: 9.0},
+        )  # fmt: skip
+        choice = engine.generate(request, silent).data["choices"][0]
+        if choice["finish_reason"] == "tool_calls":
+            (call,) = choice["tool_calls"]
+            jsonschema.validate(json.loads(call["function"]["arguments"]), SHAPE)
+            called += 1
+    assert called
+
+
 def test_thoughts_come_apart_and_are_counted(started: Started) -> None:
     heard: list[Event] = []
     data = started("deepseek-qwen").generate(ask(max_tokens=12), heard.append).data
@@ -218,3 +258,11 @@ def test_letters_in_pieces_come_whole(started: Started) -> None:
     data = started("qwen3").generate(request, heard.append).data
     texts = [event.text for event in heard if isinstance(event, Delta)]
     assert "".join(texts) == data["choices"][0]["text"]
+
+
+def test_bytes_that_make_no_character_end_nothing(tiny_text: Callable[[str], Path]) -> None:
+    """Gemma's tokenizer takes back what it said of a byte, once others make nonsense of it."""
+    vocabulary = Vocabulary(tiny_text("gemma3"))
+    tokens = map(vocabulary.tokenizer.convert_tokens_to_ids, ["<0x0A>", "<0xF0>", "<0x90>", "_"])
+    stream = vocabulary.stream()
+    assert "".join(stream.step(token) for token in tokens) == "\n_"

@@ -134,6 +134,7 @@ def test_a_wrong_schema_is_refused(smollm: Engine) -> None:
         smollm.generate(ask(response_format=schema({"type": "nonsense"})), silent)
     assert refusal.value.param == "response_format"
     assert "nonsense" in refusal.value.message
+    assert "parser" not in refusal.value.message
 
 
 def test_it_tells_how_likely_its_words_were(smollm: Engine) -> None:
@@ -172,6 +173,35 @@ def test_a_biased_token_is_never_said(smollm: Engine) -> None:
     # " Paris" in SmolLM2's vocabulary.
     result = smollm.generate(ask(logit_bias={"7042": -100.0}), silent)
     assert "Paris" not in texts(result)[0]
+
+
+def test_a_bias_of_a_token_that_there_is_not_is_refused(smollm: Engine) -> None:
+    smollm.generate(ask(logit_bias={"49151": 1.0}, max_tokens=1), silent)
+    with pytest.raises(InvalidRequest, match="0 to 49151") as refusal:
+        smollm.generate(ask(logit_bias={"49152": 1.0}), silent)
+    assert refusal.value.param == "logit_bias"
+
+
+def test_top_p_of_nothing_leaves_the_likeliest(smollm: Engine) -> None:
+    result = smollm.generate(ask(temperature=2.0, top_p=0.0, seed=1), silent)
+    assert texts(result) == ["The capital of France is Paris."]
+
+
+def test_what_an_assistant_said_is_answered_and_not_gone_on_with(smollm: Engine) -> None:
+    said = [{"role": "user", "content": FRANCE}, {"role": "assistant", "content": "The capital of"}]
+    [text] = texts(smollm.generate(ChatRequest(said, max_tokens=12, temperature=0.0), silent))
+    assert not text.startswith(" France")
+
+
+@pytest.mark.parametrize("arguments", ["", '{"city": "Par', "Paris"])
+def test_a_call_that_was_cut_off_can_be_said(smollm: Engine, arguments: str) -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": arguments}}
+    messages: list[dict[str, Any]] = [
+        {"role": "user", "content": FRANCE},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": "Paris"},
+    ]
+    assert smollm.generate(ChatRequest(messages, max_tokens=4), silent).data["choices"]
 
 
 def test_an_effort_is_taken_by_a_model_that_does_not_think(smollm: Engine) -> None:

@@ -78,6 +78,11 @@ def texts(result: Result) -> list[str]:
     return [choice["text"] for choice in result.data["choices"]]
 
 
+def endless(engine: Any) -> dict[str, Any]:
+    """Fields of an answer that does not come to an end by itself."""
+    return {"max_tokens": 1400, "logit_bias": {str(end): -100 for end in engine._ends}}
+
+
 def at_once(engine: Any, requests: list[ChatRequest]) -> list[Result]:
     results: dict[int, Result] = {}
 
@@ -157,6 +162,11 @@ def test_a_bias_bans_a_token(smollm: Any) -> None:
     with pytest.raises(InvalidRequest, match="0 to 49151") as refusal:
         smollm.generate(ask(logit_bias={"99999": 1}), silent)
     assert refusal.value.param == "logit_bias"
+
+
+def test_top_p_of_nothing_leaves_the_likeliest(smollm: Any) -> None:
+    result = smollm.generate(ask(temperature=2.0, top_p=0.0, seed=1), silent)
+    assert texts(result) == ["The capital of France is Paris."]
 
 
 def test_penalties_end_repetition(smollm: Any) -> None:
@@ -267,15 +277,13 @@ def test_cancelled_answers_give_their_pages_back_at_once(smollm: Any) -> None:
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        smollm.generate(ask("word " * 600, max_tokens=500, n=3), cancel)
+        smollm.generate(ask("word " * 600, n=3, **endless(smollm)), cancel)
     assert seen[0] < pages.count
     assert pages.available == pages.count
 
 
 def test_when_31_of_32_are_cancelled_the_last_speeds_up(smollm: Any) -> None:
     stop = threading.Event()
-    # Nobody comes to an end by itself.
-    endless = {"max_tokens": 1500, "logit_bias": {str(end): -100 for end in smollm._ends}}
     begun: set[int] = set()
     crowded: list[float] = []
     alone: list[float] = []
@@ -287,7 +295,7 @@ def test_when_31_of_32_are_cancelled_the_last_speeds_up(smollm: Any) -> None:
                 raise Cancelled
 
         with pytest.raises(Cancelled):
-            smollm.generate(ask(STORY.format(number), **endless), emit)
+            smollm.generate(ask(STORY.format(number), **endless(smollm)), emit)
 
     threads = [threading.Thread(target=other, args=(number,)) for number in range(31)]
 
@@ -307,7 +315,7 @@ def test_when_31_of_32_are_cancelled_the_last_speeds_up(smollm: Any) -> None:
         thread.start()
     try:
         with pytest.raises(Cancelled):
-            smollm.generate(ask(STORY.format("x"), **endless), emit)
+            smollm.generate(ask(STORY.format("x"), **endless(smollm)), emit)
     finally:
         stop.set()
     for thread in threads:
@@ -322,7 +330,7 @@ def test_a_broken_step_fails_its_request_and_the_next_one_is_answered(smollm: An
         hook.remove()
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
-    hook = smollm.loop.model.register_forward_pre_hook(break_once)
+    hook = smollm.loop.runner.model.register_forward_pre_hook(break_once)
     with pytest.raises(InferenceError, match="illegal memory access") as failure:
         smollm.generate(ask(), silent)
     assert failure.value.retryable
@@ -335,7 +343,7 @@ def test_a_dead_worker_is_replaced(smollm: Any) -> None:
         hook.remove()
         raise SystemExit
 
-    hook = smollm.loop.model.register_forward_pre_hook(die)
+    hook = smollm.loop.runner.model.register_forward_pre_hook(die)
     with pytest.raises(InferenceError) as failure:
         smollm.generate(ask(), silent)
     assert failure.value.retryable

@@ -121,28 +121,46 @@ GEMMA_SPECIAL = ["<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of
 def make(family: str, folder: Path) -> Path:
     """A tiny model of "qwen3", "gemma3", "deepseek-qwen" or "deepseek-llama" in `folder`."""
     torch.manual_seed(0)
-    model, tokenizer, ends = MAKERS[family]()
-    folder.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    GenerationConfig(eos_token_id=tokenizer.convert_tokens_to_ids(ends)).save_pretrained(folder)
+    reader = tokenizer(family)
+    save(family, MAKERS[family](len(reader)), reader, folder)
     return folder
 
 
-def _byte_level(special: list[str], words: list[str], template: str, **names: str) -> Any:
+def save(family: str, model: Any, reader: Any, folder: Path) -> None:
+    """Lay a model and its tokenizer out as the hub does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)
+    reader.save_pretrained(folder)
+    ends = reader.convert_tokens_to_ids(ENDS[family])
+    GenerationConfig(eos_token_id=ends).save_pretrained(folder)
+
+
+def tokenizer(family: str, size: int = 0) -> Any:
+    """The tokenizer of such a model; with `size`, words that no text has fill it up to that."""
+    return TOKENIZERS[family](size)
+
+
+def _filled(pieces: list[str], size: int, space: str, others: int) -> dict[str, int]:
+    words = [f"{space}word{number}" for number in range(size - len(pieces) - others)]
+    return {piece: number for number, piece in enumerate([*pieces, *words])}
+
+
+def _byte_level(
+    special: list[str], words: list[str], template: str, size: int, **names: str
+) -> Any:
     """A tokenizer of bytes, as GPT-2's, Qwen's and DeepSeek's are without their merges."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    backend = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
+    vocab = _filled(alphabet, size, "Ġ", len(special) + len(words))
+    backend = Tokenizer(models.BPE(vocab=vocab, merges=[]))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
     return _finished(backend, special, words, template, names)
 
 
-def _sentence_piece(special: list[str], template: str, **names: str) -> Any:
+def _sentence_piece(special: list[str], template: str, size: int, **names: str) -> Any:
     """A tokenizer as Gemma's: spaces are letters, and unknown letters are bytes."""
-    vocab = {token: number for number, token in enumerate(special)}
-    for piece in [f"<0x{byte:02X}>" for byte in range(256)] + ["▁", *map(chr, range(33, 127))]:
-        vocab[piece] = len(vocab)
+    letters = [f"<0x{byte:02X}>" for byte in range(256)] + ["▁", *map(chr, range(33, 127))]
+    vocab = _filled([*special, *letters], size, "▁", 0)
     backend = Tokenizer(
         models.BPE(vocab=vocab, merges=[], unk_token="<unk>", byte_fallback=True, fuse_unk=True)
     )
@@ -161,41 +179,42 @@ def _finished(
     return PreTrainedTokenizerFast(tokenizer_object=backend, chat_template=template, **names)
 
 
-def _qwen3() -> tuple[Any, Any, list[str]]:
-    tokenizer = _byte_level(
-        QWEN_SPECIAL, QWEN_WORDS, QWEN3, eos_token="<|im_end|>", pad_token="<|endoftext|>"
-    )
-    model = Qwen3ForCausalLM(Qwen3Config(vocab_size=len(tokenizer), **SIZES))
-    return model, tokenizer, ["<|im_end|>", "<|endoftext|>"]
+TOKENIZERS: dict[str, Any] = {
+    "qwen3": lambda size: _byte_level(
+        QWEN_SPECIAL, QWEN_WORDS, QWEN3, size, eos_token="<|im_end|>", pad_token="<|endoftext|>"
+    ),
+    "gemma3": lambda size: _sentence_piece(
+        GEMMA_SPECIAL, GEMMA3, size, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>"
+    ),
+    "deepseek-qwen": lambda size: _byte_level(
+        DEEPSEEK_SPECIAL, DEEPSEEK_WORDS, DEEPSEEK, size,
+        bos_token=DEEPSEEK_SPECIAL[0], eos_token=DEEPSEEK_SPECIAL[1],
+    ),
+}  # fmt: skip
+TOKENIZERS["deepseek-llama"] = TOKENIZERS["deepseek-qwen"]
+# The tokens that end an answer.
+ENDS = {
+    "qwen3": ["<|im_end|>", "<|endoftext|>"],
+    "gemma3": ["<eos>", "<end_of_turn>"],
+    "deepseek-qwen": DEEPSEEK_SPECIAL[1:],
+    "deepseek-llama": DEEPSEEK_SPECIAL[1:],
+}
 
 
-def _gemma3() -> tuple[Any, Any, list[str]]:
-    tokenizer = _sentence_piece(
-        GEMMA_SPECIAL, GEMMA3, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>"
-    )
+def _gemma3(size: int) -> Any:
     # Every other layer sees 24 tokens back, so that the window matters.
     kinds = ["sliding_attention", "full_attention"]
     config = Gemma3TextConfig(
-        vocab_size=len(tokenizer), sliding_window=24, layer_types=kinds, query_pre_attn_scalar=8,
-        **SIZES,
-    )  # fmt: skip
-    return Gemma3ForCausalLM(config), tokenizer, ["<eos>", "<end_of_turn>"]
-
-
-def _deepseek(model_class: Any, config_class: Any) -> tuple[Any, Any, list[str]]:
-    tokenizer = _byte_level(
-        DEEPSEEK_SPECIAL, DEEPSEEK_WORDS, DEEPSEEK,
-        bos_token=DEEPSEEK_SPECIAL[0], eos_token=DEEPSEEK_SPECIAL[1],
-    )  # fmt: skip
-    model = model_class(config_class(vocab_size=len(tokenizer), **SIZES))
-    return model, tokenizer, DEEPSEEK_SPECIAL[1:]
+        vocab_size=size, sliding_window=24, layer_types=kinds, query_pre_attn_scalar=8, **SIZES
+    )
+    return Gemma3ForCausalLM(config)
 
 
 MAKERS: dict[str, Any] = {
-    "qwen3": _qwen3,
+    "qwen3": lambda size: Qwen3ForCausalLM(Qwen3Config(vocab_size=size, **SIZES)),
     "gemma3": _gemma3,
-    "deepseek-qwen": lambda: _deepseek(Qwen2ForCausalLM, Qwen2Config),
-    "deepseek-llama": lambda: _deepseek(LlamaForCausalLM, LlamaConfig),
+    "deepseek-qwen": lambda size: Qwen2ForCausalLM(Qwen2Config(vocab_size=size, **SIZES)),
+    "deepseek-llama": lambda size: LlamaForCausalLM(LlamaConfig(vocab_size=size, **SIZES)),
 }
 
 

@@ -25,24 +25,127 @@ def busy_books(alice: User) -> None:
     assert_books_prove()
 
 
+# What somebody does to the database by hand, and what the proof calls it.
 CORRUPTIONS = {
-    "credit from nowhere": "UPDATE billing_account SET credits_posted = credits_posted + 1",
-    "a hold forgotten": "UPDATE billing_account SET debits_pending = 0 WHERE code = 'user'",
-    "a live job called failed": "UPDATE jobs_job SET state = 'failed' WHERE state = 'running'",
-    "a settled job called queued": "UPDATE jobs_job SET state = 'queued' WHERE state = 'failed'",
-    "a wrong cost": "UPDATE jobs_job SET cost = cost + 1 WHERE state = 'succeeded'",
-    "usage that nobody paid": "UPDATE jobs_usage SET cost = cost + 1",
-    "usage that was forgotten": "DELETE FROM jobs_usage",
-    "a job without its hold": "UPDATE jobs_job SET hold_id = NULL WHERE state = 'queued'",
+    "credit from nowhere": (
+        "UPDATE billing_account SET credits_posted = credits_posted + 1",
+        "differs from its transfers",
+    ),
+    "a balance spent by nobody": (
+        "UPDATE billing_account SET debits_posted = debits_posted + 1 WHERE credits_posted > 0",
+        "differs from its transfers",
+    ),
+    "a hold forgotten": (
+        "UPDATE billing_account SET debits_pending = 0 WHERE code = 'user'",
+        "differs from its transfers",
+    ),
+    "a live job called failed": (
+        "UPDATE jobs_job SET state = 'failed' WHERE state = 'running'",
+        "is failed but its hold is open",
+    ),
+    "a settled job called queued": (
+        "UPDATE jobs_job SET state = 'queued' WHERE state = 'failed'",
+        "is queued but its hold is resolved",
+    ),
+    "a wrong cost": (
+        "UPDATE jobs_job SET cost = cost + 1 WHERE state = 'succeeded'",
+        "says it cost 10001 but the ledger says 10000",
+    ),
+    "a wrong price": (
+        "UPDATE jobs_job SET price = price + 1 WHERE state = 'queued'",
+        "costs 10001 at most, but transfer",
+    ),
+    "usage that nobody paid": (
+        "UPDATE jobs_usage SET cost = cost + 1",
+        "sums to 10001 but the ledger charged 10000",
+    ),
+    "usage of another day": (
+        "UPDATE jobs_usage SET day = day - 1",
+        "but 0 jobs cost 0",
+    ),
+    "usage of other requests": (
+        "UPDATE jobs_usage SET requests = 1",
+        "says that 1 requests to echo cost 10000, but 2 jobs cost 10000",
+    ),
+    "usage that was forgotten": (
+        "DELETE FROM jobs_usage",
+        "says that 0 requests to echo cost 0, but 2 jobs cost 10000",
+    ),
+    "a job without its hold": (
+        "UPDATE jobs_job SET hold_id = NULL WHERE state = 'queued'",
+        "at most, but holds nothing",
+    ),
+    "the hold of another job": (
+        (
+            "UPDATE billing_transfer SET ref = 'another' WHERE id = "
+            "(SELECT hold_id FROM jobs_job WHERE state = 'queued')"
+        ),
+        "for another",
+    ),
+    "a larger hold": (
+        (
+            "UPDATE billing_transfer SET amount = 2 * amount WHERE id = "
+            "(SELECT hold_id FROM jobs_job WHERE state = 'queued')"
+        ),
+        "differs from its transfers",
+    ),
+    "a larger hold, and the account's counter with it": (
+        (
+            "WITH larger AS (UPDATE billing_transfer SET amount = 2 * amount WHERE id = "
+            "(SELECT hold_id FROM jobs_job WHERE state = 'queued') RETURNING debit_id, amount) "
+            "UPDATE billing_account account "
+            "SET debits_pending = debits_pending + larger.amount / 2 "
+            "FROM larger WHERE account.id = larger.debit_id"
+        ),
+        "holds 20000 of account",
+    ),
+    "a second hold, and the account's counter with it": (
+        (
+            "WITH second AS (INSERT INTO billing_transfer (debit_id, credit_id, amount, code, ref, "
+            "kind) SELECT debit_id, credit_id, amount, code, 'again', kind FROM billing_transfer "
+            "WHERE id = (SELECT hold_id FROM jobs_job WHERE state = 'queued') "
+            "RETURNING debit_id, amount) "
+            "UPDATE billing_account account SET debits_pending = debits_pending + second.amount "
+            "FROM second WHERE account.id = second.debit_id"
+        ),
+        "belongs to no job",
+    ),
+    "a smaller charge": (
+        "UPDATE billing_transfer SET amount = 1 WHERE kind = 'post'",
+        "says it cost 10000 but the ledger says 1",
+    ),
+    "a larger charge": (
+        "UPDATE billing_transfer SET amount = amount + 1 WHERE kind = 'post'",
+        "does not match the hold it resolves",
+    ),
+    "a hold given back in part": (
+        "UPDATE billing_transfer SET amount = 1 WHERE kind = 'void'",
+        "does not match the hold it resolves",
+    ),
+    "somebody else's hold": (
+        (
+            "UPDATE billing_transfer SET debit_id = (SELECT account.id "
+            "FROM billing_account account JOIN accounts_user ON accounts_user.id = owner_id "
+            "WHERE email LIKE 'charlie%') "
+            "WHERE code = 'hold'"
+        ),
+        "differs from its transfers",
+    ),
 }
 
 
-@pytest.mark.parametrize("statement", CORRUPTIONS.values(), ids=CORRUPTIONS.keys())
-def test_a_planted_corruption_is_found(busy_books: None, statement: str) -> None:
+@pytest.mark.parametrize(("statement", "named"), CORRUPTIONS.values(), ids=CORRUPTIONS.keys())
+def test_a_planted_corruption_is_named(
+    busy_books: None, charlie: User, statement: str, named: str
+) -> None:
     with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE billing_transfer DISABLE TRIGGER append_only")
         cursor.execute(statement)
+        assert cursor.rowcount > 0
+        cursor.execute("ALTER TABLE billing_transfer ENABLE TRIGGER append_only")
 
-    assert housekeeping.problems() != []
+    problems = housekeeping.problems()
+    assert any(named in problem for problem in problems), problems
 
 
 def test_a_deleted_transfer_is_found(busy_books: None) -> None:

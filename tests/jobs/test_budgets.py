@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from django.db import connection, transaction
-from hypothesis import HealthCheck, seed, settings
+from hypothesis import HealthCheck, settings
+from hypothesis import seed as seeded
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 from hypothesis.stateful import run_state_machine_as_test as run
@@ -257,11 +258,11 @@ def test_another_accounts_budget_is_its_own(alice: User, bob: User, key: int) ->
     refused(alice)
 
 
-def test_everything_at_once_neither_deadlocks_nor_loses(alice: User, bob: User, key: int) -> None:
-    """Submits, ends, cancels and changed budgets of two accounts, in eight threads."""
-    number = random.randrange(10**9)
-    print(f"seed {number}")
-    dice = random.Random(number)
+def test_everything_at_once_neither_deadlocks_nor_loses(
+    alice: User, bob: User, key: int, seed: int
+) -> None:
+    """Submits, ends, cancels and changed budgets of two accounts."""
+    dice = random.Random(seed)
     places = [(alice, key), (alice, None), (bob, None)]
     for owner, under in places:
         budgets.put(owner.id, "day", Cap(40 * PRICE), key=under)
@@ -377,12 +378,10 @@ class Spending(RuleBasedStateMachine):
             self.history.__exit__(None, None, None)
 
 
-def test_spent_is_always_charges_and_holds(books: None, full: bool) -> None:
-    number = random.randrange(10**9)
-    print(f"seed {number}")
+def test_spent_is_always_charges_and_holds(books: None, full: bool, seed: int) -> None:
     histories, steps = (500, 50) if full else (25, 30)
     run(
-        seed(number)(Spending),
+        seeded(seed)(Spending),
         settings=settings(
             max_examples=histories,
             stateful_step_count=steps,

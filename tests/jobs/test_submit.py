@@ -1,5 +1,6 @@
 """Admission: money, idempotency and job in one step, whoever else comes at the same instant."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -15,6 +16,8 @@ from modelpilot.jobs.submit import submit
 from tests.cast import PRICE, assert_books_prove, at_once, order, submitted
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+Record = Callable[[str, object], None]
 
 
 def test_it_holds_the_price(alice: User) -> None:
@@ -48,7 +51,9 @@ def test_it_refuses_what_cannot_be_paid(charlie: User) -> None:
     assert_books_prove()
 
 
-def test_of_200_at_once_with_funds_for_10_exactly_10_are_admitted(charlie: User) -> None:
+def test_of_200_at_once_with_funds_for_10_exactly_10_are_admitted(
+    charlie: User, record_property: Record
+) -> None:
     ledger.grant(charlie.id, 10 * PRICE, ref="ten", reason="test")
 
     outcomes = at_once(200, lambda _: submit(order(charlie)))
@@ -58,9 +63,12 @@ def test_of_200_at_once_with_funds_for_10_exactly_10_are_admitted(charlie: User)
     assert Job.objects.count() == 10
     assert ledger.balance(charlie.id).available == 0
     assert_books_prove()
+    record_property("reached", f"{Job.objects.count()} admitted, {len(refused)} refused")
 
 
-def test_50_at_once_with_one_idempotency_key_make_one_job(alice: User) -> None:
+def test_50_at_once_with_one_idempotency_key_make_one_job(
+    alice: User, record_property: Record
+) -> None:
     same = {"idempotency_key": "once", "body_digest": b"body"}
 
     outcomes = at_once(50, lambda _: submit(order(alice, **same)))
@@ -69,6 +77,7 @@ def test_50_at_once_with_one_idempotency_key_make_one_job(alice: User) -> None:
     assert set(outcomes) == {job.id}
     assert ledger.balance(alice.id).held == PRICE
     assert_books_prove()
+    record_property("reached", f"{len(outcomes)} at once made {Job.objects.count()} job")
 
 
 def test_an_idempotency_key_is_for_one_body(alice: User) -> None:

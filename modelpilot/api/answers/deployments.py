@@ -30,6 +30,7 @@ class Deployment(Shape):
     model: str
     engine: str
     engine_reason: str
+    devices: int
     status: Literal["running", "stopped"]
     phase: str | None
     progress: float | None

@@ -64,7 +64,7 @@ class UserAdmin(Acting, Listing):
         "money",
         "more",
     )
-    actions_detail = ("approve", "grant_credit", "freeze", "unfreeze")
+    actions_detail = ("approve", "grant_credit", "freeze", "unfreeze", "write_off")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         account = Account.objects.filter(owner=OuterRef("id"), code=Account.Code.USER)
@@ -181,6 +181,19 @@ class UserAdmin(Acting, Listing):
     def unfreeze(self, user: User, form: forms.Form) -> str:
         lifted = credit.unfreeze(user)
         return f"{lifted} freezes of {user.email} were lifted."
+
+    @asks(
+        "Write off the debt",
+        "Gives up all that the account owes, as lost. Credit that comes is its own again.",
+        WithReason,
+        icon="money_off",
+        variant=DANGER,
+    )
+    def write_off(self, user: User, form: forms.Form) -> str:
+        lost = credit.write_off(user, reason=form.cleaned_data["reason"])
+        if not lost:
+            raise Refused("It owes nothing.")
+        return f"{dollars(lost)} that {user.email} owed are written off."
 
 
 class ApiKeyAdmin(Acting, Listing):

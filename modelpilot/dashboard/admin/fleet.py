@@ -37,12 +37,12 @@ class DeploymentAdmin(Acting, Listing):
     ordering = ("model",)
     changeable = CHANGEABLE
     fields = (
-        "id", "model", "desired", *CHANGEABLE, "running", "load_seconds", "run_seconds", "failures",
-        "error", "retry_at", "created_at",
+        "id", "model", "desired", *CHANGEABLE, "engine", "devices", "running", "load_seconds",
+        "run_seconds", "failures", "error", "retry_at", "created_at",
     )  # fmt: skip
     readonly_fields = (
-        "id", "model", "desired", "running", "load_seconds", "run_seconds", "failures", "error",
-        "retry_at", "created_at",
+        "id", "model", "desired", "engine", "devices", "running", "load_seconds", "run_seconds",
+        "failures", "error", "retry_at", "created_at",
     )  # fmt: skip
     actions_detail = ("start", "stop")
 
@@ -100,14 +100,14 @@ class NodeAdmin(Listing):
 
 
 class PodAdmin(Listing):
-    list_display = ("id", "model", "node", "device", "phase", "memory", "busy", "heartbeat_at")
+    list_display = ("id", "model", "node", "sits_on", "phase", "memory", "busy", "heartbeat_at")
     list_select_related = ("deployment", "node")
     ordering = ("-created_at", "id")
     fields = (
-        "id", "model", "node_link", "device", "phase", "progress", "memory", "slots", "busy",
+        "id", "model", "node_link", "sits_on", "phase", "progress", "memory", "slots", "busy",
         "created_at", "ready_at", "active_at", "heartbeat_at",
     )  # fmt: skip
-    readonly_fields = ("model", "node_link", "memory")
+    readonly_fields = ("model", "node_link", "sits_on", "memory")
 
     @shown("Model")
     def model(self, pod: Pod) -> SafeString | str:
@@ -117,6 +117,12 @@ class PodAdmin(Listing):
     def node_link(self, pod: Pod) -> SafeString | str:
         return link_to(pod.node)
 
+    @shown("Devices")
+    def sits_on(self, pod: Pod) -> str:
+        return ", ".join(pod.devices)
+
     @shown("Memory")
     def memory(self, pod: Pod) -> str:
-        return f"{megabytes(pod.memory_mb)} by its card, {megabytes(pod.resident_mb)} resident"
+        each = " on each" if len(pod.devices) > 1 else ""
+        resident = megabytes(pod.resident_mb)
+        return f"{megabytes(pod.memory_mb)}{each} by its card, {resident} resident"

@@ -104,12 +104,13 @@ def most(count: int) -> str:
     return f"{count}+" if count >= MANY else f"{count}"
 
 
-HEADERS = ["Day", "Model", "Requests", "Revenue", "Cost", "Margin", "Pod hours"]
+HEADERS = ["Day", "Model", "Requests", "Revenue", "Cost", "Margin", "Device hours"]
 
 
 def line(row: economics.Row) -> list[str]:
     money = (dollars(row.revenue), about(row.cost), about(row.margin))
-    return [f"{row.day}", row.model, f"{row.requests:,}", *money, f"{row.pod_seconds / 3600:.2f}"]
+    hours = f"{row.device_seconds / 3600:.2f}"
+    return [f"{row.day}", row.model, f"{row.requests:,}", *money, hours]
 
 
 def total(rows: list[economics.Row]) -> dict[str, int]:

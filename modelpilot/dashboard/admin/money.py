@@ -43,7 +43,7 @@ from modelpilot.fleet.catalog import cards, price_of
 CODES = (
     "hold", "charge", "release", "grant", "topup", "bonus", "code", "refund", "refund_debt",
     "refund_undone", "dispute", "dispute_debt", "dispute_undone", "bonus_taken",
-    "bonus_taken_debt", "bonus_undone", "repayment",
+    "bonus_taken_debt", "bonus_undone", "repayment", "write_off",
 )  # fmt: skip
 
 

@@ -160,7 +160,7 @@ def look_at_model(deployment: Deployment) -> Finding:
         )
     if deployment.failures:
         return warn(f"{deployment.model} failed to load: {deployment.error}", "It is tried again.")
-    if reason := deployments.obstacle(card, deployment.engine):
+    if reason := deployments.obstacle(card, deployment.choice):
         return warn(
             f"{deployment.model} is deployed, and this machine can't serve it as it is. {reason}",
             "Fine if another node does, or if its weights are downloaded with its first job.",

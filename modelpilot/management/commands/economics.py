@@ -19,7 +19,7 @@ class Command(BaseCommand):
             raise CommandError("--days takes 1 to 3660.")
         rows = economics.rows(options["days"])
         self.stdout.write(
-            f"{'day':<10}  {'model':<24} {'requests':>9} {'pod hours':>10} {'revenue':>12} "
+            f"{'day':<10}  {'model':<24} {'requests':>9} {'device hours':>12} {'revenue':>12} "
             f"{'cost':>12} {'margin':>12}"
         )
         for row in rows:
@@ -33,9 +33,9 @@ class Command(BaseCommand):
 
 
 def line(day: str, model: str, rows: list[Row]) -> str:
-    hours = sum(row.pod_seconds for row in rows) / 3600
+    hours = sum(row.device_seconds for row in rows) / 3600
     revenue, cost = sum(row.revenue for row in rows), sum(row.cost for row in rows)
     return (
-        f"{day:<10}  {model:<24} {sum(row.requests for row in rows):>9} {hours:>10.2f} "
+        f"{day:<10}  {model:<24} {sum(row.requests for row in rows):>9} {hours:>12.2f} "
         f"{usd(revenue):>12.6f} {usd(cost):>12.6f} {usd(revenue - cost):>12.6f}"
     )

@@ -19,7 +19,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        self.devices = machine.devices()
+        self.machines = [machine.devices()]
         for card in cards().cards.values():
             if not options["table"]:
                 self.describe(card)
@@ -27,18 +27,30 @@ class Command(BaseCommand):
             self.stdout.write(table())
 
     def describe(self, card: Card) -> None:
-        picked = machine.pick(card, self.devices)
+        picked = machine.pick(card, self.machines)
         way = picked.card
         self.stdout.write(f"{card.id}  ({card.kind}, {way.engine}, {price_of(card)})")
-        self.stdout.write(f"  {picked.obstacle or f'Fits: {way.memory_mb} MB.'}")
+        each = f" on each of {way.devices} GPUs" if way.devices > 1 else ""
+        self.stdout.write(f"  {picked.obstacle or f'Fits: {way.memory_mb} MB{each}.'}")
         if card.variants:
-            where = "GPU" if way.device == "cuda" else "CPU"
-            self.stdout.write(f"  Runs on {way.engine} ({where}): {picked.why}.")
+            self.stdout.write(f"  Runs on {way.engine} ({where(way)}): {picked.why}.")
             for other, reason in picked.passed:
                 if other != way:
-                    self.stdout.write(f"  Not on {other.engine}: {reason}")
+                    self.stdout.write(f"  Not on {other.engine} ({where(other)}): {reason}")
         for line in whereabouts(way):
             self.stdout.write(f"  {line}")
+
+
+def where(way: Card) -> str:
+    """The kind of its devices, and how many where it is several."""
+    kind = "GPU" if way.device == "cuda" else "CPU"
+    return kind if way.devices == 1 else f"{way.devices} {kind}s"
+
+
+def needs(way: Card) -> str:
+    """Its memory, for the README."""
+    amount = f"{way.memory_mb / 1000:.1f} GB {'GPU' if way.device == 'cuda' else 'RAM'}"
+    return amount if way.devices == 1 else f"{way.devices} times {amount}"
 
 
 def whereabouts(card: Card) -> list[str]:
@@ -57,11 +69,8 @@ def table() -> str:
     """The model table of the README, in Markdown; a test fails when the README's is another."""
     rows = ["| model | kind | price | engine | licence | needs |", "|---|---|---|---|---|---|"]
     for card in cards().cards.values():
-        needs = ", or ".join(
-            f"{way.memory_mb / 1000:.1f} GB {'GPU' if way.device == 'cuda' else 'RAM'}"
-            for way in card.ways
-        )
+        wanted = ", or ".join(map(needs, card.ways))
         used = ", ".join(dict.fromkeys(way.engine for way in card.ways))
         price = price_of(card)
-        rows.append(f"| `{card.id}` | {card.kind} | {price} | {used} | {card.licence} | {needs} |")
+        rows.append(f"| `{card.id}` | {card.kind} | {price} | {used} | {card.licence} | {wanted} |")
     return "\n".join(rows)

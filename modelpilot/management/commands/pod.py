@@ -17,5 +17,6 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         row = Pod.objects.select_related("deployment").get(id=options["pod"])
-        card = cards().cards[row.deployment.model].way(row.engine, machine.kind(row.device))
+        known = cards().cards[row.deployment.model]
+        card = known.way(row.engine, machine.kind(row.devices), len(row.devices))
         sys.exit(pod.run(row.id, card))

@@ -3,7 +3,8 @@
 
 In a process whose PYTHONPATH has this folder, `pynvml` finds this instead of
 libnvidia-ml.so.1. GPU 0 is a plain one, GPU 1 is cut into two MIG instances (with a gap in their
-numbers), GPU 2 does not tell its memory. 2,000 MB of GPU 0 belong to another program.
+numbers), GPU 2 does not tell its memory, GPU 3 is like the first one. 2,000 MB of GPU 0 belong to
+another program.
 """
 
 import ctypes
@@ -18,6 +19,7 @@ BOARDS = {
     1: ("NVIDIA L4", "GPU-aaaa", 24 * GB, 2 * GB),
     2: ("NVIDIA H100", "GPU-bbbb", 80 * GB, 0),
     3: ("NVIDIA GB10", "GPU-cccc", 0, 0),
+    4: ("NVIDIA L4", "GPU-dddd", 24 * GB, 0),
     21: ("NVIDIA H100 MIG 1g.10gb", "MIG-bbbb-0", 10 * GB, 0),
     22: ("NVIDIA H100 MIG 3g.40gb", "MIG-bbbb-2", 40 * GB, 0),
 }
@@ -52,7 +54,7 @@ class Driver:
         return f"error {code}".encode()
 
     def nvmlDeviceGetCount_v2(self, count: Any) -> int:
-        value(count).value = 3
+        value(count).value = 4
         return OK
 
     def nvmlDeviceGetHandleByIndex_v2(self, index: Any, handle: Any) -> int:
@@ -60,7 +62,7 @@ class Driver:
 
     def nvmlDeviceGetMigMode(self, handle: Any, current: Any, pending: Any) -> int:
         number = number_of(handle)
-        if number == 1:
+        if number in (1, 4):
             return NOT_SUPPORTED
         value(current).value = value(pending).value = int(number == 2)
         return OK
