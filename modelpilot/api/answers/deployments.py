@@ -8,7 +8,7 @@ from modelpilot.api.answers.shapes import Shape
 class Pod(Shape):
     id: str
     node: str
-    device: str
+    devices: list[str]
     engine: str
     phase: str
     progress: float | None
