@@ -2,7 +2,6 @@
 its checks, as everybody who may call: answers are as they are described, and none is a 5xx."""
 
 import json
-import random
 import subprocess
 import sys
 import time
@@ -68,11 +67,11 @@ def test_everything_is_as_described(
     session: Person,
     caller: str,
     full: bool,
+    seed: int,
     tmp_path: Path,
     record_property: Callable[[str, object], None],
 ) -> None:
     seconds = SECONDS_IN_FULL if full else SECONDS
-    seed = random.randrange(2**31)
     report = tmp_path / "report.json"
     headers = CALLERS[caller](system, session)
     done = subprocess.run(
