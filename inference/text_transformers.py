@@ -56,6 +56,7 @@ def load(card: Card, weights: Weights, device: Device) -> Engine:
         dtype=dtype,
         attn_implementation=attention.NAME,
         local_files_only=True,
+        use_safetensors=True,
         **_placement(device),
     ).eval()
     if device.kind == "cpu":
