@@ -11,7 +11,7 @@ SIEGE := tests/security/siege
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo stripe-demo stripe-check test test-system test-browser test-gpu test-money \
-	test-security clients chaos soak lint format bench lock
+	test-security clients chaos soak mutations proof lint format bench lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,12 @@ chaos: $(INSTALLED) ## Three minutes of random faults on a system of its own, an
 
 soak: $(INSTALLED) ## The same for half an hour
 	@exec $(BIN)/python -m tests.chaos --minutes 30 $(ARGS)
+
+mutations: $(INSTALLED) ## Take each guard away and see that the tests fail (minutes)
+	@exec $(BIN)/python -m tests.mutations $(ARGS)
+
+proof: $(INSTALLED) ## Every promise with the figure that it reaches, as a table (most of an hour)
+	@exec $(BIN)/python -m tests.proof $(ARGS)
 
 test-browser: $(INSTALLED) ## Click through the pages with Chromium
 	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \

@@ -45,7 +45,10 @@ class Reading(Connection):
 async def ask(port: int, key: str, model: str, prompt: str, tokens: int) -> Reply:
     """One streamed answer of at most `tokens`, greedy; BenchmarkError if it is none."""
     loop = asyncio.get_running_loop()
-    transport, connection = await loop.create_connection(Reading, "127.0.0.1", port)
+    try:
+        transport, connection = await loop.create_connection(Reading, "127.0.0.1", port)
+    except OSError as error:
+        raise BenchmarkError(f"Nobody listens at port {port}: {error}") from None
     body = orjson.dumps(
         {
             "model": model,

@@ -20,6 +20,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -205,7 +206,7 @@ def load(url: str, accounts: int, jobs: int, transfers: int, *, mine: float, day
             "tokens_in, tokens_out, seconds) "
             "SELECT owner_id, (finished_at AT TIME ZONE 'UTC')::date, NULL, model, count(*), "
             "count(*), 0, sum(cost), 3 * count(*), 5 * count(*), 0 FROM jobs_job "
-            "WHERE state = 'succeeded' GROUP BY 1, 2, 4"
+            "WHERE state = 'succeeded' GROUP BY 1, 2, 4 ORDER BY 2"
         )
         connection.execute(
             "UPDATE billing_account account SET debits_posted = COALESCE(out.amount, 0), "
@@ -260,9 +261,9 @@ def manage(url: str, *words: str) -> str:
     return done.stdout
 
 
-def worker(url: str) -> "subprocess.Popen[str]":
+def worker(url: str, *program: str) -> "subprocess.Popen[str]":
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.history", "--work"],
+        [sys.executable, *program],
         cwd=ROOT,
         env={**os.environ, "DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "modelpilot.settings"},
         stdin=subprocess.PIPE,
@@ -275,18 +276,19 @@ def worker(url: str) -> "subprocess.Popen[str]":
     return process
 
 
-def asked(process: "subprocess.Popen[str]", name: str, count: int) -> list[float]:
+def told(process: "subprocess.Popen[str]", question: str) -> Any:
+    """What a worker answers to a line."""
     assert process.stdin is not None
     assert process.stdout is not None
-    process.stdin.write(f"{name} {count}\n")
+    process.stdin.write(f"{question}\n")
     process.stdin.flush()
-    took: list[float] = json.loads(process.stdout.readline())
-    return took
+    return json.loads(process.stdout.readline())
 
 
 def compared(empty: str, loaded: str, rounds: int) -> bool:
     """Print the table; whether every ratio is small enough."""
-    workers = {"empty": worker(empty), "loaded": worker(loaded)}
+    program = ("-m", "benchmarks.history", "--work")
+    workers = {"empty": worker(empty, *program), "loaded": worker(loaded, *program)}
     names = ["balance", "admission", "usage", "transfers", "statement"]
     took: dict[tuple[str, str], list[float]] = {}
     try:
@@ -294,7 +296,7 @@ def compared(empty: str, loaded: str, rounds: int) -> bool:
             for name in names:
                 order = list(workers) if place % 2 else list(workers)[::-1]
                 for which in order:
-                    found = asked(workers[which], name, 20)
+                    found = told(workers[which], f"{name} 20")
                     # The first two warm up connections, plans and caches.
                     if place >= 2:
                         took.setdefault((name, which), []).extend(found)

@@ -53,12 +53,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=1000)
     parser.add_argument("--clients", type=int, default=16)
+    parser.add_argument("--only", choices=MODELS, help="one of our engines")
     arguments = parser.parse_args()
     header = "model|requests|prompt|known, first / others|first word of the first|of the others"
     rows = []
     try:
         with stack.running(MODELPILOT_CATALOG=str(CARDS)) as system:
-            for model in MODELS:
+            for model in [arguments.only] if arguments.only else MODELS:
                 system.post(
                     "/api/v1/chat/completions",
                     {"model": model, "messages": [{"role": "user", "content": "warm"}],

@@ -116,7 +116,8 @@ def all_valid(name: str, arguments: argparse.Namespace) -> bool:
     """Whether all answers of this engine are; prints the count, and what is wrong with others."""
     card = catalog.load([]).cards[MODEL].way(name, "cpu").model_copy(update={"slots": AT_ONCE})
     found = weights.fetch(card, arguments.data / "models", arguments.data / "cache", lambda _: None)
-    engine = engines.load(card, found, Device(threads=2))
+    # One thread: two of llama.cpp's wait for each other wherever something else runs.
+    engine = engines.load(card, found, Device(threads=1))
     started = time.monotonic()
     try:
         wrong = mistakes(engine, arguments.count)

@@ -45,8 +45,8 @@ Turn = Callable[[int, int, int], tuple[list[Reply], float]]
 class Side:
     name: str
     turn: Turn
-    # CPU seconds used so far.
-    used: Callable[[], float]
+    # CPU seconds used so far, by part.
+    used: Callable[[], dict[str, float]]
     # None where all is ours.
     process: int | None = None
 
@@ -72,8 +72,8 @@ def family(pid: int) -> list[psutil.Process]:
     return []
 
 
-def used_by(pid: int) -> Callable[[], float]:
-    return lambda: sum(map(stack.cpu_seconds, family(pid)))
+def used_by(pid: int) -> Callable[[], dict[str, float]]:
+    return lambda: {"all": sum(map(stack.cpu_seconds, family(pid)))}
 
 
 def question(number: int) -> str:
@@ -199,9 +199,7 @@ def sides(arguments: argparse.Namespace, system: Stack) -> Iterator[list[Side]]:
         found = []
         for model in [arguments.only] if arguments.only else MODELS:
             through = over_http(system.port, system.key, model)
-            found.append(
-                Side(f"through us, {model}", through, lambda: sum(system.cpu_s().values()))
-            )
+            found.append(Side(f"through us, {model}", through, system.cpu_s))
             found.append(running.enter_context(bare(model)))
         if arguments.only:
             yield found

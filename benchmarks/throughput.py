@@ -13,6 +13,7 @@ import argparse
 import shlex
 import statistics
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,8 +29,8 @@ class Score:
 
     tokens: int = 0
     seconds: float = 0.0
-    # Of all processes that took part, but for the clients'.
-    cpu_s: float = 0.0
+    # Of all processes that took part, but for the clients', by part.
+    cpu_s: Counter[str] = field(default_factory=Counter)
     first_s: list[float] = field(default_factory=list)
 
     @property
@@ -39,7 +40,10 @@ class Score:
     @property
     def cpu_ms(self) -> float:
         """CPU time of each token: what else a machine has to do changes it little."""
-        return 1000 * self.cpu_s / max(self.tokens, 1)
+        return self.by_part(self.cpu_s.total())
+
+    def by_part(self, seconds: float) -> float:
+        return 1000 * seconds / max(self.tokens, 1)
 
     def first_ms(self, percent: int) -> float:
         if len(self.first_s) < 2:
@@ -62,13 +66,17 @@ def measure(all_sides: list[Side], arguments: argparse.Namespace) -> dict[tuple[
                 with side.awake():
                     before = side.used()
                     replies, seconds = side.turn(clients, each, number + 1)
-                    score.cpu_s += side.used() - before
+                    score.cpu_s.update(grown(before, side.used()))
                 number += clients * each
                 score.tokens += sum(reply.tokens for reply in replies)
                 score.seconds += seconds
                 score.first_s += [reply.first_s for reply in replies]
                 print(f"{side.name}, {clients}: {score.rate:.0f} tokens/s", file=sys.stderr)
     return scores
+
+
+def grown(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:
+    return {part: seconds - before.get(part, 0.0) for part, seconds in after.items()}
 
 
 def report(all_sides: list[Side], scores: dict[tuple[str, int], Score], clients: list[int]) -> None:
@@ -99,6 +107,9 @@ def report(all_sides: list[Side], scores: dict[tuple[str, int], Score], clients:
                 + "; CPU of the engine / CPU through us "
                 + ", ".join(f"{bare.cpu_ms / ours.cpu_ms:.2f} at {n}" for n, ours, bare in pairs)
             )
+            score = scores[side.name, clients[-1]]
+            parts = [f"{part} {score.by_part(s):.2f}" for part, s in score.cpu_s.most_common()]
+            print(f"CPU ms of each token at {clients[-1]}: {', '.join(parts)}")
 
 
 def parse() -> argparse.Namespace:

@@ -95,7 +95,7 @@ def _way(card: Card, arguments: argparse.Namespace) -> Card:
             return f"It runs on {way.device}."
         return engines.installed(way)
 
-    return picking.pick(card, obstacle, arguments.engine).card
+    return picking.pick(card, obstacle, picking.Choice(arguments.engine)).card
 
 
 def _run(card: Card, arguments: argparse.Namespace) -> None:

@@ -224,8 +224,8 @@ def _refuse_code(path: Path, source: Source) -> None:
             raise WeightsRefused(f"{file} holds a pickle, which can run code; it is not loaded.")
         if file.suffix == ".json" and _names_code(file):
             raise WeightsRefused(
-                f"{file} names code to run (auto_map), and nobody's code is run. Take the entry out, "
-                "if the model's class is one that its library has."
+                f"{file} names code to run (auto_map), and nobody's code is run. Take the entry "
+                "out, if the model's class is one that its library has."
             )
 
 

@@ -32,7 +32,7 @@ from servestatic import ServeStaticASGI
 from modelpilot import checks
 from modelpilot.api.gate import ALWAYS, Gate
 from modelpilot.api.routes import is_call
-from modelpilot.dashboard.static_files import compressed
+from modelpilot.dashboard.static_files import compressed, typeface
 from modelpilot.hop import run_in
 
 # uvicorn runs none by itself, and `up` is not the only one who starts it.
@@ -97,7 +97,11 @@ def always(headers: Any, path: str, url: str) -> None:
 application = ServeStaticASGI(
     Gate(Site()), max_age=3600, allow_all_origins=False, add_headers_function=always
 )
-for finder in get_finders():
-    for storage in getattr(finder, "storages", {}).values():
-        folder = compressed(Path(storage.location), settings.CACHE)
-        application.add_files(str(folder), prefix=settings.STATIC_URL)
+storages = [each for finder in get_finders() for each in getattr(finder, "storages", {}).values()]
+# Of files with one name the first that is found counts, and here the last that is added.
+for storage in reversed(storages):
+    folder = compressed(Path(storage.location), settings.CACHE)
+    application.add_files(str(folder), prefix=settings.STATIC_URL)
+application.add_files(
+    str(typeface(settings.CACHE)), prefix=f"{settings.STATIC_URL}modelpilot/type/"
+)

@@ -431,6 +431,7 @@ UNFOLD = {
         {"rel": "icon", "type": "image/svg+xml", "href": "modelpilot.dashboard.admin.site.mark"}
     ],
     "SITE_URL": "/dashboard/",
+    "STYLES": ["modelpilot.dashboard.admin.site.style"],
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,
     "BORDER_RADIUS": "6px",

@@ -1,99 +1,201 @@
-"""The table of promises: every one with the figure that a run reached. `make proof`.
+"""The table of promises, each with the figure that a run reached: `make proof`.
 
-    python -m tests.proof [--seeds 1,2,3] [--soak MINUTES] [--only 7,11] [--report FILE]
+    python -m tests.proof [--seeds 1,2,3] [--soak 3] [--only 7,11] [--write]
 
-Each row names the tests that prove it, and what they `record_property("reached", …)`; or the
-programs that do (tests.chaos, tests.mutations). Exit status 1 if a row is not proved: a test that
-failed, was skipped or is gone, or a broken promise.
+It runs the tests that `tests.promised` names, a storm for each seed, the soak and the mutants,
+and prints the table in Markdown; `--write` puts it into docs/promises.md. Exit status 1 if a row
+is not proved: a test failed, was skipped or is gone, or a promise was broken.
 """
 
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
 
-ROOT = Path(__file__).resolve().parent.parent
-CHAOS = "tests.chaos"
-MUTATIONS = "tests.mutations"
-MINUTES = 3.0
+from tests.promised import Row, rows
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "docs" / "promises.md"
+BEGIN, END = "<!-- proof: made by `make proof`", "<!-- end of proof -->"
+# Hypothesis takes its own time in a full run.
+PYTEST = "-m pytest --full -q -o junit_family=xunit1".split()
 
 
 @dataclass
-class Row:
-    """A promise: what is done, and the tests or programs that show that it holds."""
+class Case:
+    """One test as pytest tells of it; `file` as rows name it."""
 
-    number: int
-    what: str
-    # Files or tests of pytest's.
-    tests: tuple[str, ...] = ()
-    # Of the storms' report: the names of the figures that belong here.
-    figures: tuple[str, ...] = ()
-    mutations: bool = False
-    soak: bool = False
+    file: str
+    name: str
+    problem: str | None
     reached: list[str] = field(default_factory=list)
-    broken: list[str] = field(default_factory=list)
 
 
-def table() -> list[Row]:
-    billing, api, jobs = "tests/billing/", "tests/api/", "tests/jobs/"
-    return [
-        Row(
-            1,
-            "200 jobs in flight, everything is killed, frozen, emptied or filled",
-            figures=("faults", "accepted", "lost", "charged twice", "executed again",
-                     "taken by faults", "held at the end", "books proved", "took"),
-        ),
-        Row(
-            2,
-            "death at every statement boundary of submit, claim, finish, fulfil",
-            (f"{jobs}test_failpoints.py", f"{billing}test_failpoints.py"),
-        ),
-        Row(3, "a guard is taken away: the tests must fail", mutations=True),
-        Row(
-            4,
-            "Valkey forgets everything; is away while 50 are queued",
-            ("tests/chaos/test_valkey.py",),
-            ("queued without Valkey",),
-        ),
-        Row(
-            5,
-            "a pod dies: its jobs are claimed again",
-            ("tests/chaos/test_killed_pod.py", "tests/chaos/test_frozen_pod.py"),
-            ("runs again after", "wasted seconds"),
-        ),
-        Row(6, "a job kills its pod each time", ("tests/chaos/test_poison.py",)),
-        Row(
-            7,
-            "200 at once with funds for 10",
-            (f"{jobs}test_submit.py::test_of_200_at_once_with_funds_for_10_exactly_10_are_admitted",
-             f"{jobs}test_budgets.py::test_of_200_at_once_with_a_budget_for_10_exactly_10"),
-        ),
-        Row(
-            8,
-            "any history of the ledger, beside a model of it",
-            (f"{billing}test_ledger.py::test_any_history_keeps_the_books",),
-        ),
-        Row(
-            9,
-            "Stripe's events in every order, each three times; a tenth lost",
-            (f"{billing}test_events.py",),
-        ),
-        Row(
-            10,
-            "50 fulfil one purchase; 20 first purchases at once",
-            (f"{billing}test_purchases.py::test_50_at_once_credit_once",
-             f"{billing}test_purchases.py::test_20_first_purchases_at_once_earn_one_bonus"),
-        ),
-        Row(
-            11,
-            "50 requests at once with one Idempotency-Key",
-            (f"{jobs}test_submit.py::test_50_at_once_with_one_idempotency_key_make_one_job",
-             f"{api}test_idempotency.py"),
-        ),
-        Row(
-            12,
-            "a long answer followed over many reconnects, Valkey and the web killed meanwhile",
-            (f"{api}test_events.py", "tests/chaos/test_valkey.py",
-             "tests/chaos/test_killed_parts.py"),
-            ("followed to the end",),
-        ),
-        Row(13, "the client leaves in the middle", (f"{api}test_disconnect.py",)),
-    ]  # fmt: skip
+def main() -> int:
+    arguments = parsed()
+    chosen = [row for row in rows() if not arguments.only or row.number in arguments.only]
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="proof-") as folder:
+        prove_by_tests(chosen, Path(folder))
+        prove_by_storms(chosen, arguments.seeds, arguments.soak, Path(folder))
+        prove_by_mutants(chosen, Path(folder))
+    minutes = (time.monotonic() - began) / 60
+    table = "\n".join([said_of(arguments, minutes), "", *table_of(chosen)])
+    print(table)
+    if arguments.write:
+        write(table)
+    problems = [f"{row.number}: {problem}" for row in chosen for problem in row.broken]
+    print("", *problems, sep="\n")
+    return 1 if problems else 0
+
+
+def parsed() -> argparse.Namespace:
+    def numbers(text: str) -> list[int]:
+        return [int(each) for each in text.split(",")]
+
+    parser = argparse.ArgumentParser(prog="python -m tests.proof", description=__doc__)
+    parser.add_argument("--seeds", type=numbers, default=[1, 2, 3], help="of the storms")
+    parser.add_argument("--soak", type=float, default=3.0, help="minutes of row 21")
+    parser.add_argument("--only", type=numbers, default=[], help="rows, by their numbers")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/promises.md")
+    return parser.parse_args()
+
+
+# By tests
+
+
+def prove_by_tests(chosen: list[Row], folder: Path) -> None:
+    """One pytest for each directory, as each has servers and products of its own."""
+    directories: dict[str, set[str]] = defaultdict(set)
+    for row in chosen:
+        for test in row.tests:
+            path = test.partition("::")[0]
+            directories[path.rpartition("/")[0] if path.endswith(".py") else path].add(test)
+    cases = []
+    for number, tests in enumerate(directories.values()):
+        cases += cases_of(sorted(tests), folder / f"{number}.xml")
+    for row in chosen:
+        for test in row.tests:
+            note(row, test, cases)
+
+
+def cases_of(tests: list[str], report: Path) -> list[Case]:
+    print(f"pytest {' '.join(tests)}", flush=True)
+    command = [sys.executable, *PYTEST, f"--junitxml={report}", *tests]
+    subprocess.run(command, cwd=ROOT, check=False)
+    return [case_of(each) for each in ET.parse(report).iter("testcase")] if report.exists() else []
+
+
+def case_of(element: ET.Element) -> Case:
+    problems = [child.tag for child in element if child.tag in ("failure", "error", "skipped")]
+    return Case(
+        element.get("classname", "").replace(".", "/") + ".py",
+        element.get("name", ""),
+        problems[0] if problems else None,
+        [
+            str(each.get("value"))
+            for each in element.iter("property")
+            if each.get("name") == "reached" and each.get("value")
+        ],
+    )
+
+
+def note(row: Row, test: str, cases: Iterable[Case]) -> None:
+    path, _, name = test.partition("::")
+    mine = [
+        case
+        for case in cases
+        if case.file.startswith(path) and name in ("", case.name.partition("[")[0])
+    ]
+    said = [words for case in mine for words in case.reached]
+    row.reached += said or [f"{len(mine)} tests passed"]
+    row.broken += [f"{case.file}::{case.name}: {case.problem}" for case in mine if case.problem]
+    if not mine:
+        row.broken.append(f"{test} is not there")
+
+
+# By programs
+
+
+def prove_by_storms(chosen: list[Row], seeds: list[int], minutes: float, folder: Path) -> None:
+    stormy = [row for row in chosen if row.figures]
+    reports = [storm(seed, 3.0, folder / f"{seed}.json") for seed in seeds] if stormy else []
+    for row in stormy:
+        for name in row.figures:
+            values = [str(report["figures"].get(name, "missing")) for report in reports]
+            row.reached.append(f"{name}: {' / '.join(dict.fromkeys(values))}")
+        if row.number == 1:
+            row.reached.append(f"seeds {', '.join(map(str, seeds))}")
+            row.broken += [broken for report in reports for broken in report["broken"]]
+    for row in chosen:
+        if row.soak:
+            report = storm(seeds[0], minutes, folder / "soak.json")
+            row.broken += report["broken"]
+            names = ("took", "books proved", "accepted", "lost", "charged twice")
+            row.reached = [f"{name}: {report['figures'].get(name, 'missing')}" for name in names]
+            row.reached.append(f"seed {seeds[0]}")
+
+
+def storm(seed: int, minutes: float, report: Path) -> dict[str, Any]:
+    return program("tests.chaos", report, "--seed", str(seed), "--minutes", str(minutes))
+
+
+def prove_by_mutants(chosen: list[Row], folder: Path) -> None:
+    for row in chosen:
+        if row.mutants:
+            report = program("tests.mutations", folder / "mutants.json")
+            row.reached.append(f"{report['figures'].get('mutants killed')} mutants killed")
+            row.broken += report["broken"]
+
+
+def program(module: str, report: Path, *arguments: str) -> dict[str, Any]:
+    print(f"python -m {module} {' '.join(arguments)}", flush=True)
+    command = [sys.executable, "-m", module, *arguments, "--report", str(report)]
+    done = subprocess.run(command, cwd=ROOT, check=False)
+    if not report.exists():
+        return {
+            "figures": {},
+            "broken": [f"{module} ended with {done.returncode}, without a report"],
+        }
+    found: dict[str, Any] = json.loads(report.read_text())
+    return found
+
+
+# The table
+
+
+def said_of(arguments: argparse.Namespace, minutes: float) -> str:
+    seeds = ",".join(map(str, arguments.seeds))
+    options = f"--seeds {seeds} --soak {arguments.soak:g}"
+    machine = f"{os.cpu_count()} CPUs ({platform.machine()})"
+    return f'By `make proof ARGS="{options}"` on {machine}, in {minutes:.0f} minutes.'
+
+
+def table_of(chosen: list[Row]) -> list[str]:
+    lines = ["| # | What is done | Promised | Reached | |", "|---|---|---|---|---|"]
+    for row in chosen:
+        reached = "; ".join(dict.fromkeys(row.reached)).replace("|", "/")
+        kept = "**not kept**" if row.broken else "kept"
+        lines.append(f"| {row.number} | {row.what} | {row.passes} | {reached} | {kept} |")
+    return lines
+
+
+def write(table: str) -> None:
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    begin, _, rest = rest.partition("\n")
+    _, _, after = rest.partition(END)
+    PAGE.write_text(f"{before}{BEGIN}{begin}\n{table}\n{END}{after}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -79,6 +79,8 @@ def receiver(context: ssl.SSLContext | None = None) -> Iterator[Receiver]:
     class Server(ThreadingHTTPServer):
         daemon_threads = True
         block_on_close = False
+        # Of the usual 5 that wait to be let in, a crowd's rest would knock again a second later.
+        request_queue_size = 128
 
         def handle_error(self, *_: Any) -> None:
             pass  # senders may hang up

@@ -38,7 +38,8 @@ from modelpilot.api.parser import StrictParser
 # Swagger's page is of ninja, and calls pass through no middleware that would write it.
 EXPLORER_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+    "img-src 'self' data:; font-src 'self'; connect-src 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'"
 )
 
 

@@ -20,7 +20,7 @@ from billing.statement import Entry
 from modelpilot.accounts.models import User
 from modelpilot.dashboard.shell import current_user, signed_in
 from modelpilot.dashboard.statement import WORDS
-from modelpilot.jobs import budgets, usage
+from modelpilot.jobs import budgets, listing, usage
 from modelpilot.jobs import statement as monthly
 from modelpilot.jobs.budgets import State
 
@@ -52,11 +52,13 @@ class Bought:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A move of money as a line of the page; `url` leads to what it is about."""
+    """A move of money as a line of the page; `url` leads to what it is about, for a charge the job
+    of `model`."""
 
     entry: Entry
     word: str
-    url: str
+    url: str = ""
+    model: str = ""
 
 
 @signed_in
@@ -68,7 +70,8 @@ def billing(request: HttpRequest) -> HttpResponse:
     caps = caps_of(owner)
     context = {
         "spent": usage.spend(owner)[1],
-        "freezes": ledger.freezes(owner),
+        # Asked for only where the account is frozen.
+        "freezes": lambda: ledger.freezes(owner),
         "payments": payments.configured(),
         "bonus": BONUS_PERCENT if purchases.bonus_for(owner, MICROS_PER_USD) else 0,
         "presets": PRESETS,
@@ -112,7 +115,9 @@ def moves_of(owner: int, before: str | None) -> tuple[list[Move], int | None]:
         owner, limit=MOVES + 1, before=None if before is None else int(before)
     )
     page = found[:MOVES]
-    return list(map(line, page)), page[-1].id if len(found) > MOVES else None
+    models = listing.models_of(owner, [each.reference for each in page if each.type == "charge"])
+    moves = [line(each, models.get(each.reference, "")) for each in page]
+    return moves, page[-1].id if len(found) > MOVES else None
 
 
 def months_of(user: User) -> list[date]:
@@ -140,10 +145,10 @@ def month(request: HttpRequest, name: str) -> HttpResponse:
     return redirect("statement", monthly.link(current_user(request).id, first))
 
 
-def line(entry: Entry) -> Move:
+def line(entry: Entry, model: str) -> Move:
     if entry.type == "charge":
-        return Move(entry, "Job", job_url(entry.reference))
-    return Move(entry, WORDS.get(entry.type, entry.type.replace("_", " ").capitalize()), "")
+        return Move(entry, "Job", job_url(entry.reference), model)
+    return Move(entry, WORDS.get(entry.type, entry.type.replace("_", " ").capitalize()))
 
 
 def job_url(reference: str) -> str:

@@ -32,6 +32,11 @@ UNSAID = {
     "generate/image": {"format", "n", "strength", "mask"},
     "audio/transcriptions": {"audio", "words"},
 }
+# The order in which people read a request; the database has none.
+ORDER = (
+    "messages", "prompt", "inputs", "text", "voice", "width", "height", "num_frames", "fps",
+    "steps", "guidance", "strength", "n", "seed", "temperature", "top_p", "max_tokens",
+)  # fmt: skip
 LANGUAGES = {"curl": "curl", "python": "Python", "javascript": "JavaScript"}
 SIZED = ("images/generations", "images/edits", "videos")
 SOUNDS = ("audio/speech",)
@@ -50,9 +55,13 @@ def said(job: Job) -> dict[str, Any]:
     """The request without what says nothing, and a few words in place of files."""
     return {
         name: value
-        for name, value in abridged(job.request).items()
+        for name, value in sorted(abridged(job.request).items(), key=place)
         if value not in (None, [], {}, "") and USUAL.get(name, ...) != value
     }
+
+
+def place(field: tuple[str, Any]) -> int:
+    return ORDER.index(field[0]) if field[0] in ORDER else len(ORDER)
 
 
 def body_of(job: Job) -> dict[str, Any]:

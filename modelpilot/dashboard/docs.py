@@ -3,15 +3,10 @@
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from inference.types import Kind
 from modelpilot.accounts.keys import PREFIX
 from modelpilot.accounts.models import ApiKey, User
 from modelpilot.dashboard import guide
-from modelpilot.dashboard.samples import API
-from modelpilot.fleet import deployments
-from modelpilot.fleet.catalog import cards
-
-KINDS = {f"{kind.upper()}_MODEL": kind for kind in Kind}
+from modelpilot.dashboard.samples import API, usual_models
 
 
 def docs(request: HttpRequest, name: str = guide.FIRST) -> HttpResponse:
@@ -33,7 +28,8 @@ def docs(request: HttpRequest, name: str = guide.FIRST) -> HttpResponse:
 
 def words(request: HttpRequest) -> dict[str, str]:
     """What samples say to this reader: see `guide.WORDS`."""
-    return {"API_URL": API, "YOUR_KEY": key_of(request), **models()}
+    models = {f"{kind.upper()}_MODEL": model for kind, model in usual_models().items()}
+    return {"API_URL": API, "YOUR_KEY": key_of(request), **models}
 
 
 def key_of(request: HttpRequest) -> str:
@@ -43,13 +39,3 @@ def key_of(request: HttpRequest) -> str:
         return f"{PREFIX}YOUR_KEY"
     newest = ApiKey.objects.filter(user=user, revoked_at=None).order_by("-id").first()
     return f"{PREFIX}…{newest.last_four}" if newest else f"{PREFIX}YOUR_KEY"
-
-
-def models() -> dict[str, str]:
-    """Of each kind the first that is served here, else the first of the catalog."""
-    served = {each.model for each in deployments.all_serving() if each.running}
-    found: dict[str, str] = {}
-    for word, kind in KINDS.items():
-        mine = [card.id for card in cards().cards.values() if card.kind is kind]
-        found[word] = next((each for each in mine if each in served), mine[0] if mine else "MODEL")
-    return found

@@ -13,7 +13,7 @@ from inference.catalog import Card, Range
 from inference.sound import voices
 from inference.types import Kind
 
-Type = Literal["number", "text", "line", "choice", "picture", "seed"]
+Type = Literal["number", "text", "line", "choice", "picture", "recording", "seed"]
 
 MAX_TEXT = 10_000
 MAX_SPOKEN = 5_000
@@ -35,7 +35,7 @@ WORDS = {
 }
 UNITS = {"width": " pixels", "height": " pixels", "max_tokens": " tokens"}
 # What stays in sight; all else is folded away.
-BASIC = {"width", "height", "voice", "speed", "n", "temperature", "max_tokens", "seed"}
+BASIC = {"width", "height", "voice", "speed", "n", "temperature", "max_tokens", "seed", "language"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,15 @@ def main_field(card: Card) -> Field:
             return Field("messages", "Message", "text", placeholder="Ask something")
         case Kind.AUDIO:
             return Field("input", "Text to speak", "text", max=MAX_SPOKEN)
+        case Kind.EMBEDDING:
+            return Field(
+                "input",
+                "Texts, one a line",
+                "text",
+                placeholder="The first is compared with all others",
+            )
+        case Kind.TRANSCRIPTION:
+            return Field("file", "Recording", "recording")
         case _:
             return Field(
                 "prompt", "Prompt", "text", max=MAX_TEXT, placeholder="What shall it show?"
@@ -124,6 +133,10 @@ def fields_of(card: Card) -> list[Field]:
             return [voice_field(card), *ranged]
         case Kind.IMAGE:
             return [*picture_fields(card), *ranged, COUNT, SEED, FORMAT]
+        case Kind.EMBEDDING:
+            return []
+        case Kind.TRANSCRIPTION:
+            return recording_fields(card)
         case _:
             return [*picture_fields(card), *ranged, SEED]
 
@@ -197,6 +210,17 @@ def text_fields(card: Card) -> list[Field]:
             default="text",
             groups=[Group("", [Choice("text", "Text"), Choice("json_object", "JSON")])],
         ),
+    ]
+
+
+def recording_fields(card: Card) -> list[Field]:
+    """What helps a model to hear; one that knows a single language takes none of it."""
+    if "language" in card.options:
+        return []
+    return [
+        Field("language", "Language", "line", help="Two letters, such as en. Empty: it finds out."),
+        Field("prompt", "Before it", "line", help="What was said before, or names to expect."),
+        Field("temperature", "Temperature", "number", 0, 0, 1, 0.05, "0 takes the likeliest word."),
     ]
 
 

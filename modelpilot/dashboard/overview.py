@@ -7,6 +7,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from billing import payments
 from modelpilot.accounts.models import ApiKey
 from modelpilot.dashboard import chart
 from modelpilot.dashboard.chart import Columns, Part, Series
@@ -49,8 +50,10 @@ def overview(request: HttpRequest) -> HttpResponse:
         "paces": paces(latency.of(user.id)),
         "latest": latency.LATEST,
         "rows": [Line(job, {key.id: key.name for key in keys}) for job in page.jobs],
+        "payments": payments.configured(),
         "has_key": any(key.revoked_at is None for key in keys),
-        "sample": sample(),
+        # Asked for only where there is no job yet.
+        "sample": sample,
     }
     return render(request, "dashboard/overview.html", context)
 

@@ -9,27 +9,31 @@ from typing import Any
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from billing.pricing import Price
 from inference.catalog import Card
 from inference.types import Kind
+from modelpilot.dashboard import examples
 from modelpilot.dashboard.fields import fields_of, main_field, shapes
+from modelpilot.dashboard.gallery import KINDS, PICTURES, Part, parts
 from modelpilot.dashboard.samples import API
 from modelpilot.dashboard.shell import current_user, may_deploy, signed_in
 from modelpilot.fleet import deployments, eta, facts
-from modelpilot.fleet.catalog import cards
+from modelpilot.fleet.catalog import cards, price_of
 from modelpilot.fleet.turns import LONGEST_S
 from modelpilot.jobs import recent
 
-KINDS = {
-    Kind.TEXT: ("Chat", "chat"),
-    Kind.IMAGE: ("Pictures", "image"),
-    Kind.AUDIO: ("Speech", "sound"),
-    Kind.VIDEO: ("Video", "film"),
-}
-ROUTES = {
+ROUTES: dict[str, str] = {
     Kind.TEXT: "chat/completions",
     Kind.IMAGE: "generate/image",
-    Kind.AUDIO: "audio/speech",
     Kind.VIDEO: "generate/video",
+    Kind.AUDIO: "audio/speech",
+    Kind.TRANSCRIPTION: "audio/transcriptions",
+    Kind.EMBEDDING: "embeddings",
+}
+VERBS: dict[str, str] = {
+    Kind.AUDIO: "Speak",
+    Kind.TRANSCRIPTION: "Write it down",
+    Kind.EMBEDDING: "Compare",
 }
 LATEST = 12
 
@@ -40,10 +44,23 @@ class Offer:
 
     card: Card
     ready_s: float
+    price: Price
+
+    @property
+    def label(self) -> str:
+        return KINDS[self.card.kind][0]
 
     @property
     def icon(self) -> str:
         return KINDS[self.card.kind][1]
+
+    @property
+    def parts(self) -> list[Part]:
+        return parts(self.price, self.card)
+
+    @property
+    def pictures(self) -> list[tuple[str, str]]:
+        return PICTURES.get(self.card.id, [])
 
     @property
     def warm(self) -> bool:
@@ -60,29 +77,23 @@ class Offer:
 
 
 def offers() -> list[Offer]:
-    """Every model that is served, in the order of the catalog."""
+    """Every model that is served, by kind and in the order of the catalog."""
     now = facts.gather()
-    served = {serving.model: serving.id for serving in deployments.all_serving()}
+    served = {serving.model: serving for serving in deployments.all_serving()}
     found = []
     for card in cards().cards.values():
-        ahead = eta.outlook(served[card.id], now) if card.id in served else None
-        if ahead is not None and card.kind in ROUTES:
-            found.append(Offer(card, ahead.ready_s))
-    return found
-
-
-def by_kind(found: list[Offer]) -> list[tuple[str, list[Offer]]]:
-    groups = [
-        (label, [offer for offer in found if offer.card.kind is kind])
-        for kind, (label, _) in KINDS.items()
-    ]
-    return [(label, offers) for label, offers in groups if offers]
+        serving = served.get(card.id)
+        ahead = eta.outlook(serving.id, now) if serving else None
+        if serving is not None and ahead is not None:
+            found.append(Offer(card, ahead.ready_s, price_of(card, serving.price)))
+    kinds = list(ROUTES)
+    return sorted(found, key=lambda offer: kinds.index(offer.card.kind))
 
 
 @signed_in
 def playground(request: HttpRequest) -> HttpResponse:
     """What there is to try."""
-    context = {"kinds": by_kind(offers()), "may_deploy": may_deploy(current_user(request))}
+    context = {"offers": offers(), "may_deploy": may_deploy(current_user(request))}
     return render(request, "dashboard/playground/index.html", context)
 
 
@@ -98,8 +109,10 @@ def model(request: HttpRequest, name: str) -> HttpResponse:
         "offer": offer,
         "card": card,
         "kind": card.kind.value,
-        "kinds": by_kind(found),
+        "offers": found,
         "main": main_field(card),
+        "verb": VERBS.get(card.kind, "Generate"),
+        "examples": examples.of_card(card),
         "basic": [field for field in fields if not field.advanced],
         "advanced": [field for field in fields if field.advanced],
         "shapes": shapes(card),
@@ -107,6 +120,7 @@ def model(request: HttpRequest, name: str) -> HttpResponse:
             "model": card.id,
             "kind": card.kind.value,
             "route": ROUTES[card.kind],
+            "main": main_field(card).name,
             "api": API,
             "ready_s": offer.ready_s,
             "latest": recent.latest(current_user(request).id, card.id, LATEST),

@@ -113,3 +113,31 @@ KIND_ICONS = {
     "embedding": "cube",
     "transcription": "book",
 }
+
+
+# The first that is found: browsers name those before them, too.
+BROWSERS = {
+    "Edg": "Edge",
+    "OPR": "Opera",
+    "Firefox": "Firefox",
+    "Chrome": "Chrome",
+    "Safari": "Safari",
+}
+SYSTEMS = {
+    "Android": "Android",
+    "iPhone": "an iPhone",
+    "iPad": "an iPad",
+    "Windows": "Windows",
+    "Mac OS": "a Mac",
+    "Linux": "Linux",
+}
+
+
+@register.filter
+def browser_name(user_agent: str) -> str:
+    """Which browser on what, as people say it; else what it says of itself."""
+    browser = next((name for word, name in BROWSERS.items() if word in user_agent), None)
+    system = next((name for word, name in SYSTEMS.items() if word in user_agent), None)
+    if browser is None:
+        return user_agent[:60] or "Unknown"
+    return f"{browser} on {system}" if system else browser

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -20,7 +20,7 @@ from modelpilot.fleet.facts import SILENCE_S
 from modelpilot.fleet.models import Deployment, Node, Pod
 from modelpilot.fleet.pieces import Start, Stop
 from modelpilot.fleet.plan import plan
-from modelpilot.fleet.pod import LOAD_FAILED
+from modelpilot.fleet.pod import DATABASE_AWAY, LOAD_FAILED
 from modelpilot.fleet.supervise import Child
 from modelpilot.jobs import rescue
 from modelpilot.jobs.models import Job
@@ -119,7 +119,7 @@ class NodeRunner:
                 continue
             pod = Pod.objects.filter(id=pod_id).first()
             loading = pod is not None and pod.phase not in (Pod.Phase.READY, Pod.Phase.DRAINING)
-            if pod is not None and loading and status != LOAD_FAILED:
+            if pod is not None and loading and status not in (LOAD_FAILED, DATABASE_AWAY):
                 error = f"Its process died while loading (exit status {status})."
                 deployments.record_failure(pod.deployment_id, error, retryable=True)
             economics.count(self.name, [pod_id])
@@ -141,9 +141,14 @@ class NodeRunner:
                 self.children[pod_id].kill()
 
     def forget_strangers(self) -> None:
-        """Rows of pods that nobody keeps: their node died, and so did they."""
+        """Rows of pods that nobody keeps: their node died, and so did they.
+
+        Those of another node that lives are its own: one that loads may be silent for long.
+        """
         silent = timezone.now() - timedelta(seconds=SILENCE_S)
-        for pod in Pod.objects.filter(heartbeat_at__lt=silent).exclude(id__in=list(self.children)):
+        kept = Q(node__heartbeat_at__gte=silent) & ~Q(node=self.name)
+        strangers = Pod.objects.filter(heartbeat_at__lt=silent).exclude(kept)
+        for pod in strangers.exclude(id__in=list(self.children)):
             economics.count(pod.node_id, [pod.id], seen=False)
             rescue.release_pod(pod.id)
 

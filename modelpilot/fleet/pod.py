@@ -22,7 +22,7 @@ from typing import Any
 
 import psutil
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, connection
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
 from django.db.models.functions import Now
 
 from inference import engines, weights
@@ -49,6 +49,8 @@ NICENESS = 5
 AUTOGROUP = Path("/proc/self/autogroup")
 # Exit status of a pod that has itself recorded why its model can't be loaded.
 LOAD_FAILED = 3
+# Of one that had nowhere to record that it was loading: it says nothing about its model.
+DATABASE_AWAY = 4
 
 
 class Pod:
@@ -81,13 +83,8 @@ class Pod:
         self.engine = engines.load(self.card, files, machine.computing(row.devices, row.memory_mb))
         self.slots = ThreadPoolExecutor(self.engine.slots, "slot")
         self.active_at = time.monotonic()
-        self.set(
-            phase=PodRow.Phase.READY,
-            slots=self.engine.slots,
-            resident_mb=resident_mb(),
-            active_at=Now(),
-            ready_at=Now(),
-        )
+        # What took minutes to load is not thrown away because the database restarts.
+        lease.retrying(self.set_ready)
         seconds = self.row.get().loading_seconds
         # The next load needs no download.
         deployments.record_load(self.deployment, seconds - self.downloading_s)
@@ -106,6 +103,16 @@ class Pod:
 
     def set(self, **fields: Any) -> None:
         self.row.update(heartbeat_at=Now(), **fields)
+
+    def set_ready(self) -> bool:
+        self.set(
+            phase=PodRow.Phase.READY,
+            slots=self.engine.slots,
+            resident_mb=resident_mb(),
+            active_at=Now(),
+            ready_at=Now(),
+        )
+        return True
 
     def serve(self) -> None:
         """Work until SIGTERM, then finish what runs and return."""
@@ -146,7 +153,7 @@ class Pod:
             free = 0 if self.draining else self.engine.slots - len(self.runs)
             if free <= 0:
                 return
-            for claim in lease.claim(self.card.id, self.id, free):
+            for claim in lease.claim(self.card.id, self.id, free, self.engine.slots):
                 run = Run(claim, self.publisher)
                 self.runs[claim.id] = run
                 self.slots.submit(self.work, run)
@@ -342,12 +349,16 @@ def run(pod_id: uuid.UUID, card: Card) -> int:
     A model that can't be loaded ends here: the reason goes to the deployment.
     """
     give_way()
-    pod = Pod(pod_id, card)
     try:
-        pod.load()
-    except InferenceError as error:
-        log.error("%s can't be loaded: %s", card.id, error.message)
-        deployments.record_failure(pod.deployment, error.message, retryable=error.retryable)
-        return LOAD_FAILED
+        pod = Pod(pod_id, card)
+        try:
+            pod.load()
+        except InferenceError as error:
+            log.error("%s can't be loaded: %s", card.id, error.message)
+            deployments.record_failure(pod.deployment, error.message, retryable=error.retryable)
+            return LOAD_FAILED
+    except (OperationalError, InterfaceError) as error:
+        log.warning("%s is not loaded, the database is away: %s", card.id, error)
+        return DATABASE_AWAY
     pod.serve()
     return 0

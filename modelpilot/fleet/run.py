@@ -122,13 +122,20 @@ class Run:
             result = engine.generate(request, self.emit)
         except Cancelled:
             self.conclude_stopped()
-        except InferenceError as error:
-            self.fail(self.explained(error))
-        except Exception:
-            log.exception("Job %s broke the engine.", self.claim.id)
-            self.fail(BROKEN)
+        except Exception as error:
+            self.conclude_broken(error)
         else:
             self.succeed(result)
+
+    def conclude_broken(self, error: Exception) -> None:
+        if self.stopped is not None:
+            # Told to stop, an engine may end any way it likes: it is closed under the last ones.
+            self.conclude_stopped()
+        elif isinstance(error, InferenceError):
+            self.fail(self.explained(error))
+        else:
+            log.error("Job %s broke the engine.", self.claim.id, exc_info=error)
+            self.fail(BROKEN)
 
     def succeed(self, result: Result) -> None:
         try:

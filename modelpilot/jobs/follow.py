@@ -148,33 +148,47 @@ class Reader:
 
     async def read(self) -> None:
         while not self.closed:
+            asked = self.positions()
             try:
-                answer: Any = await self.client.xread(self.positions(), block=int(TICK_S * 1000))
+                after: Any = {stream: spell(at) for stream, at in asked.items()}
+                answer: Any = await self.client.xread(after, block=int(TICK_S * 1000))
             except valkey.AWAY as error:
                 log.warning("Valkey is away, followers wait for the row: %s", error)
                 await asyncio.sleep(0.5)
                 continue
             for stream, entries in answer or ():
-                self.deliver(stream, entries)
+                self.deliver(stream, entries, asked[stream])
 
-    def positions(self) -> dict[Any, Any]:
+    def positions(self) -> dict[bytes, Position]:
         """Where to read on in each stream; streams without followers are forgotten here."""
-        streams: dict[bytes, str] = {self.control: spell(self.control_position)}
+        streams = {self.control: self.control_position}
         for stream in list(self.subscriptions):
             followers = [follower.position for follower in self.subscriptions[stream]]
             if followers:
-                streams[stream] = spell(min(followers))
+                streams[stream] = min(followers)
             else:
                 del self.subscriptions[stream]
         return streams
 
-    def deliver(self, stream: bytes, entries: list[tuple[bytes, dict[bytes, bytes]]]) -> None:
+    def deliver(
+        self, stream: bytes, entries: list[tuple[bytes, dict[bytes, bytes]]], after: Position
+    ) -> None:
+        """Give what Valkey said of a stream `after` that position to its followers.
+
+        Not to those who came while it was asked, and lack what was before: it is theirs with the
+        next answer.
+        """
         if stream == self.control:
             self.control_position = position(entries[-1][0])
             return
+        followers = [
+            follower
+            for follower in self.subscriptions.get(stream, ())
+            if follower.position >= after
+        ]
         for entry_id, fields in entries:
             events = orjson.loads(fields[FIELD])
-            for subscription in self.subscriptions.get(stream, ()):
+            for subscription in followers:
                 subscription.put(position(entry_id), events)
 
 

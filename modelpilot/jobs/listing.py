@@ -12,6 +12,7 @@ from django.db import connection
 from django.db.models import CharField, QuerySet
 from django.db.models.expressions import RawSQL
 
+from modelpilot.jobs.ids import parse
 from modelpilot.jobs.models import Job
 
 PAGE = 20
@@ -101,3 +102,11 @@ def lines() -> QuerySet[Job]:
     excerpt = RawSQL(EXCERPT, (), output_field=CharField(null=True))  # noqa: S611 - a constant
     rows = Job.objects.defer("request", "result").annotate(excerpt=excerpt)
     return rows.prefetch_related("outputs")
+
+
+def models_of(owner: int, references: list[str]) -> dict[str, str]:
+    """Which model each of the owner's jobs was for, by the job's id as its transfers name it."""
+    known = {reference: parse(reference) for reference in references}
+    rows = Job.objects.filter(owner=owner, id__in=filter(None, known.values()))
+    models = dict(rows.values_list("id", "model"))
+    return {reference: models[job] for reference, job in known.items() if job in models}

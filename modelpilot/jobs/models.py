@@ -177,6 +177,8 @@ class Usage(models.Model):
                 nulls_distinct=False,
             ),
         ]
+        # What all accounts used of late, for operators.
+        indexes = [models.Index(fields=["day"], name="usage_by_day")]
 
     def __str__(self) -> str:
         return f"{self.model} by key {self.key} on {self.day}"

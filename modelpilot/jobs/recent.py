@@ -15,10 +15,11 @@ SEEN = 1000
 LATEST = """
 SELECT id, kind, state, cost, created_at,
        CASE WHEN pg_column_size(request) < 100000 THEN left(COALESCE(
-           request ->> 'prompt', request ->> 'text', request #>> '{messages,-1,content}'), 200)
+           request ->> 'prompt', request ->> 'text', request #>> '{messages,-1,content}',
+           request #>> '{inputs,0}'), 200)
        END,
        CASE WHEN pg_column_size(result) < 100000 THEN
-           left(result #>> '{choices,0,text}', 200)
+           left(COALESCE(result #>> '{choices,0,text}', result ->> 'text'), 200)
        END
 FROM (SELECT * FROM jobs_job WHERE owner_id = %(owner)s::bigint
       ORDER BY id DESC LIMIT %(seen)s::bigint) seen

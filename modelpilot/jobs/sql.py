@@ -101,25 +101,35 @@ SUBMIT = submission(budgeted=False)
 SUBMIT_BUDGETED = submission(budgeted=True)
 
 # The next runnable jobs of a model become this pod's. SKIP LOCKED: pods never wait for
-# each other's claims. The new attempt is the fence. Of the jobs in their last attempt a pod
-# takes one at a time: one of them may be what has killed the pods before, and the others,
-# which only shared these, must not die with it again.
+# each other's claims. The new attempt is the fence. A job that has lost a pod may be what killed
+# it, and must not take the same ones with it each time: of those that were tried once a pod has
+# `company` at a time, and of those in their last attempt a single one.
 CLAIM = """
+WITH here AS (
+    SELECT count(*) FILTER (WHERE attempt < %(last_attempt)s::int) AS again,
+           count(*) FILTER (WHERE attempt >= %(last_attempt)s::int) AS last
+    FROM jobs_job
+    WHERE state = 'running' AND pod = %(pod)s::uuid AND attempt > 1
+), tried AS (
+    (SELECT id FROM jobs_job
+     WHERE state = 'queued' AND attempt > 0 AND model = %(model)s::text
+       AND attempt < %(last_attempt)s::int - 1
+     ORDER BY fair_tag, id
+     LIMIT (SELECT GREATEST(0, %(company)s::int - again) FROM here))
+    UNION ALL
+    (SELECT id FROM jobs_job
+     WHERE state = 'queued' AND attempt > 0 AND model = %(model)s::text
+       AND attempt >= %(last_attempt)s::int - 1
+     ORDER BY fair_tag, id
+     LIMIT (SELECT GREATEST(0, 1 - last) FROM here))
+)
 UPDATE jobs_job
 SET state = 'running', attempt = attempt + 1, pod = %(pod)s::uuid, started_at = now(),
     lease_until = now() + make_interval(secs => %(lease_s)s::float8)
 WHERE id IN (
     SELECT id FROM jobs_job
     WHERE state = 'queued' AND model = %(model)s::text
-      AND (attempt < %(last_attempt)s::int - 1 OR id = (
-          SELECT id FROM jobs_job
-          WHERE state = 'queued' AND attempt > 0 AND model = %(model)s::text
-            AND attempt >= %(last_attempt)s::int - 1
-            AND NOT EXISTS (SELECT 1 FROM jobs_job
-                            WHERE state = 'running' AND pod = %(pod)s::uuid
-                              AND attempt >= %(last_attempt)s::int)
-          ORDER BY fair_tag, id
-          LIMIT 1))
+      AND (attempt = 0 OR id IN (SELECT id FROM tried))
     ORDER BY fair_tag, id
     LIMIT %(limit)s::bigint
     FOR UPDATE SKIP LOCKED)

@@ -2,11 +2,12 @@
 // data-then="/where/{id}">. `{id}` is the answer's; without data-then the page is loaded again.
 
 import { request } from "./api.js";
+import { ask } from "./ask.js";
 import { toast } from "./toast.js";
 
 document.addEventListener("click", async (event) => {
   const button = event.target instanceof Element && event.target.closest("[data-call]");
-  if (!button || (button.dataset.ask && !confirm(button.dataset.ask))) return;
+  if (!button || (button.dataset.ask && !(await ask(button.dataset.ask, button)))) return;
   const [method, path] = button.dataset.call.split(" ");
   button.disabled = true;
   try {

@@ -4,6 +4,7 @@
 // page is loaded again with what came of it.
 
 import { request } from "./api.js";
+import { ask } from "./ask.js";
 import { toast } from "./toast.js";
 
 const value = (field) => {
@@ -23,12 +24,12 @@ document.addEventListener("submit", async (event) => {
   const form = event.target.closest("form[data-api]");
   if (!form) return;
   event.preventDefault();
-  if (form.dataset.ask && !confirm(form.dataset.ask)) return;
+  const button = event.submitter;
+  if (form.dataset.ask && !(await ask(form.dataset.ask, button))) return;
   const [method, path] = form.dataset.api.split(" ");
   const named = [...form.elements].filter((field) => field.name);
   const fields = method === "PATCH" ? named.filter(changed) : named;
   const body = named.length ? Object.fromEntries(fields.map((field) => [field.name, value(field)])) : undefined;
-  const button = form.querySelector("button:not([type=button])");
   button.disabled = true;
   try {
     await request(path, { method, body });

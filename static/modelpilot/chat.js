@@ -1,6 +1,7 @@
 // A conversation with a model, streamed; the whole of it goes with every request.
 
 import { ApiError, call, request } from "./api.js";
+import { copy } from "./clipboard.js";
 import { button, element } from "./elements.js";
 import { read } from "./events.js";
 import { dollars, seconds } from "./figures.js";
@@ -10,7 +11,7 @@ import { toast } from "./toast.js";
 // Answers that were cut short by who asked are answers too.
 const CANCELLED = "cancelled";
 
-export class Chat {
+export default class Chat {
   constructor(about, form, standing) {
     Object.assign(this, { about, form, standing });
     this.messages = [];
@@ -23,6 +24,10 @@ export class Chat {
   body() {
     const { messages: text, ...values } = this.form.values();
     return this.request([...this.messages, { role: "user", content: text ?? "" }], values);
+  }
+
+  priced() {
+    return this.body();
   }
 
   request(messages, { system, response_format: format, ...values }) {
@@ -134,14 +139,11 @@ export class Chat {
   }
 
   actions(turn) {
-    const copy = async () => {
-      await navigator.clipboard.writeText(turn.text).catch(() => toast("The browser does not let us copy.", "bad"));
-    };
     const again = () => {
       if (this.list.lastElementChild === turn.root) this.perform(() => this.again());
       else toast("Only the last answer can be asked for again.");
     };
-    return [button("Copy", copy, { class: "button quiet small" }), button("Again", again, { class: "button quiet small" })];
+    return [button("Copy", () => copy(turn.text), { class: "button quiet small" }), button("Again", again, { class: "button quiet small" })];
   }
 
   stop() {

@@ -35,6 +35,7 @@ export class Form {
   value(input) {
     const { type, default: usual } = input.dataset;
     if (type === "picture") return this.pictures[input.name];
+    if (type === "recording") return undefined;
     if (input.value === "" || input.value === usual) return undefined;
     if (type !== "number") return input.value;
     // A seed may have more digits than a number of JavaScript's; the server says so.
@@ -49,7 +50,7 @@ export class Form {
 
   fill(values) {
     for (const input of this.inputs) {
-      if (input.dataset.type === "picture") continue;
+      if (["picture", "recording"].includes(input.dataset.type)) continue;
       const value = values[input.name] ?? input.dataset.default ?? "";
       input.value = value;
       this.slide(input);
@@ -142,7 +143,12 @@ export class Form {
         input.value = button.dataset[name];
         this.edited(input);
       }
-    } else if ("unpick" in button.dataset) {
+    } else if (button.dataset.example) {
+      const input = this.root.querySelector("[data-type]:is([name=messages], [name=prompt], [name=input])");
+      input.value = button.dataset.example;
+      this.edited(input);
+      input.focus();
+    } else if ("unpick" in button.dataset && button.closest(".field").querySelector("[data-type=picture]")) {
       this.setPicture(button.closest(".field").querySelector("input").name, null);
     } else if (button.dataset.seed) {
       this.input("seed").value = button.dataset.seed === "keep" ? this.lastSeed : "";

@@ -18,8 +18,8 @@ export class Gallery {
 
   // A job as the API shows it.
   add(job) {
-    const asked = job.request.prompt ?? job.request.text ?? job.request.messages?.at(-1).content;
-    const answer = job.result?.choices?.[0].text;
+    const asked = job.request.prompt ?? job.request.text ?? job.request.inputs?.[0] ?? job.request.messages?.at(-1).content;
+    const answer = job.result?.choices?.[0].text ?? job.result?.text;
     const cost = Math.round(job.cost * 1e6);
     this.list.prepend(this.item({ ...job, cost, asked: asked?.slice(0, LENGTH), answer: answer?.slice(0, LENGTH) }));
     while (this.list.childElementCount > MOST) this.list.lastElementChild.remove();
@@ -32,8 +32,8 @@ export class Gallery {
     const picture = outputs.find(({ media_type: type }) => type.startsWith("image/"));
     const inside = picture
       ? [element("img", { src: local(picture.url), alt: words, loading: "lazy" })]
-      : [element("span", { class: "asked" }, words), answer && element("span", { class: "muted" }, answer)];
-    const title = `${words} (${dollars(cost / 1e6)})`;
+      : [words ? element("span", { class: "asked" }, words) : null, answer ? element("span", { class: "muted" }, answer) : null];
+    const title = `${words || answer} (${dollars(cost / 1e6)})`;
     return element("li", {}, element("button", { type: "button", class: picture ? "thumb" : "thumb words", title, onclick: show }, ...inside));
   }
 }

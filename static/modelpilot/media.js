@@ -12,7 +12,7 @@ const RENAMED = { format: "output_format", text: "input" };
 // Until a request has become a job.
 const PLACED_MS = 500;
 
-export class Media {
+export default class Media {
   constructor(about, form, standing) {
     Object.assign(this, { about, form, standing });
     this.stage = document.getElementById("stage");
@@ -22,6 +22,13 @@ export class Media {
     const values = this.form.values();
     if (this.about.kind !== "audio") return { model: this.about.model, prompt: "", ...values };
     return { model: this.about.model, input: "", ...values, response_format: "wav" };
+  }
+
+  // What is asked for the price: a picture costs nothing by itself, and is large.
+  priced() {
+    const { image, strength, ...body } = this.body();
+    const { main } = this.about;
+    return body[main] ? body : { ...body, [main]: "…" };
   }
 
   async run() {
@@ -86,6 +93,7 @@ export class Media {
       if (name === "state") this.standing.state(data);
       else if (name === "progress") this.standing.progress(data.fraction);
       else if (name === "preview") this.preview(data);
+      else if (name === "delta") this.piece(data);
       else if (name === "restart") this.standing.say("Starting again");
       else if (name === "end") return this.ended(data);
     }
@@ -135,6 +143,9 @@ export class Media {
     this.show(job);
     this.look();
   }
+
+  // What is a text comes by the piece.
+  piece() {}
 
   preview({ media_type: type, data }) {
     const picture = element("img", { src: `data:${type};base64,${data}`, alt: "Preview", class: "preview" });

@@ -1,34 +1,34 @@
 // A model's page: the form, its price, a run and its end, what was made before, and the code.
 
 import { ApiError, call } from "./api.js";
-import { Chat } from "./chat.js";
 import { dollars } from "./figures.js";
 import { Form } from "./form.js";
 import { Gallery } from "./gallery.js";
-import { Media } from "./media.js";
 import * as samples from "./samples.js";
 import { Standing } from "./standing.js";
 import { toast } from "./toast.js";
 
 const QUOTE_MS = 400;
 const about = JSON.parse(document.getElementById("about").textContent);
-const main = { text: "messages", audio: "input" }[about.kind] ?? "prompt";
 const price = document.getElementById("price");
 const trouble = document.getElementById("trouble");
 const runButton = document.getElementById("run");
 const stopButton = document.getElementById("stop");
 
-const form = new Form(document.getElementById("form"), () => quoteSoon());
-const standing = new Standing();
-const maker = about.kind === "text" ? new Chat(about, form, standing) : new Media(about, form, standing);
-const gallery = new Gallery(about.latest, (job) => maker.open(job));
-maker.perform = perform;
-
-// The price
+// What a kind needs beside the others' is loaded for it alone, before all else begins.
+const MAKERS = { text: "chat", embedding: "vectors", transcription: "transcription" };
+const { default: Maker } = await import(`./${MAKERS[about.kind] ?? "media"}.js`);
 
 let quoting;
 let quoted;
 let timer;
+const form = new Form(document.getElementById("form"), () => quoteSoon());
+const standing = new Standing();
+const maker = new Maker(about, form, standing);
+const gallery = new Gallery(about.latest, (job) => maker.open(job));
+maker.perform = perform;
+
+// The price
 
 function quoteSoon() {
   clearTimeout(timer);
@@ -36,9 +36,7 @@ function quoteSoon() {
 }
 
 async function quote() {
-  // A picture costs nothing by itself, and is large.
-  const { image, strength, ...body } = maker.body();
-  if (main in body && !body[main]) body[main] = "…";
+  const body = maker.priced();
   const asked = JSON.stringify(body);
   if (asked === quoted) return;
   quoting?.abort();

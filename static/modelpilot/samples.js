@@ -10,10 +10,17 @@ const KNOWN = {
   video: ["model", "prompt", "size"],
 };
 
+// In place of a recording.
+const RECORDING = "recording.mp3";
+
 const shell = (text) => text.replaceAll("'", `'\\''`);
 const json = (value) => JSON.stringify(value, null, 2);
 
 export function curl({ api, route, kind }, body) {
+  if (kind === "transcription") {
+    const fields = Object.entries(body).map(([name, value]) => `  -F '${shell(`${name}=${value}`)}'`);
+    return [`curl ${api}/${route}`, `  -H "Authorization: Bearer $${KEY}"`, ...fields, `  -F file=@${RECORDING}`].join(" \\\n");
+  }
   const { image, ...rest } = body;
   const written = shell(json(image ? { ...rest, image: "PICTURE" } : rest));
   const data = image ? written.replace('"PICTURE"', `"'"$(base64 < ${PICTURE} | tr -d '\\n')"'"`) : written;
@@ -67,6 +74,22 @@ for chunk in stream:
 print()
 `;
   }
+  if (kind === "embedding") {
+    return `${head}answer = client.embeddings.create(
+${passed(body)})
+for one in answer.data:
+    print(one.index, len(one.embedding), one.embedding[:3])
+`;
+  }
+  if (kind === "transcription") {
+    return `${head}with open("${RECORDING}", "rb") as file:
+    answer = client.audio.transcriptions.create(
+${passed({ ...body }).replaceAll(/^/gm, "    ").trimEnd()}
+        file=file,
+    )
+print(answer.text)
+`;
+  }
   const values = passed(split(kind, body, defaults));
   const picture = `open("${PICTURE}", "rb")`;
   if (kind === "image") {
@@ -98,6 +121,10 @@ if (!response.ok) throw new Error(answer.error.message);
 // 202: not done yet; ask answer.poll_url until it is.
 console.log(response.status, Object.keys(answer));
 `;
+const COMPARED = `const answer = await response.json();
+if (!response.ok) throw new Error(answer.error.message);
+for (const { index, embedding } of answer.data) console.log(index, embedding.length, embedding.slice(0, 3));
+`;
 const HEARD = `if (!response.ok) throw new Error((await response.json()).error.message);
 writeFileSync("speech.wav", Buffer.from(await response.arrayBuffer()));
 `;
@@ -112,6 +139,22 @@ const stream = await client.chat.completions.create(${json(body)});
 for await (const chunk of stream) process.stdout.write(chunk.choices[0]?.delta.content ?? "");
 `;
   }
+  if (kind === "transcription") {
+    const fields = Object.entries(body).map(([name, value]) => `form.append(${json(name)}, ${json(String(value))});\n`);
+    return `import { openAsBlob } from "node:fs";
+
+const form = new FormData();
+${fields.join("")}form.append("file", await openAsBlob("${RECORDING}"), "${RECORDING}");
+const response = await fetch("${api}/${route}", {
+  method: "POST",
+  headers: { Authorization: \`Bearer \${${key}}\` },
+  body: form,
+});
+const answer = await response.json();
+if (!response.ok) throw new Error(answer.error.message);
+console.log(answer.text);
+`;
+  }
   const { image, ...rest } = body;
   const given = image ? json({ ...rest, image: "PICTURE" }).replace('"PICTURE"', `readFileSync("${PICTURE}").toString("base64")`) : json(rest);
   const used = [image && "readFileSync", kind === "audio" && "writeFileSync"].filter(Boolean);
@@ -120,5 +163,5 @@ for await (const chunk of stream) process.stdout.write(chunk.choices[0]?.delta.c
   headers: { Authorization: \`Bearer \${${key}}\`, "Content-Type": "application/json" },
   body: JSON.stringify(${given.replaceAll("\n", "\n  ")}),
 });
-${kind === "audio" ? HEARD : ANSWERED}`;
+${{ audio: HEARD, embedding: COMPARED }[kind] ?? ANSWERED}`;
 }

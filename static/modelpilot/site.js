@@ -1,5 +1,6 @@
 // What every page does by itself: theme, copying, dialogs, menus, local times, toasts.
 
+import { copy } from "./clipboard.js";
 import { dismissing, toast } from "./toast.js";
 
 const on = (type, selector, act) =>
@@ -21,12 +22,7 @@ on("click", "[data-theme-toggle]", () => {
 on("click", "[data-copy]", async (button) => {
   const source = document.querySelector(button.dataset.copy);
   const text = source.value ?? source.textContent;
-  try {
-    await navigator.clipboard.writeText(text.trim());
-  } catch {
-    toast("The browser does not let us copy. Select the text and copy it.", "bad");
-    return;
-  }
+  if (!(await copy(text.trim()))) return;
   const label = button.querySelector("[data-label]") ?? button;
   const before = label.textContent;
   label.textContent = "Copied";
@@ -38,9 +34,15 @@ on("click", "[data-close]", (button) => button.closest("dialog").close());
 // A click on the backdrop is a click on the dialog itself.
 on("click", "dialog.dialog", (dialog, event) => event.target === dialog && dialog.close());
 // A form that asks first: <form data-confirm="Revoke this key?">
-document.addEventListener("submit", (event) => {
-  const question = event.target.dataset.confirm;
-  if (question && !confirm(question)) event.preventDefault();
+const agreed = new Set();
+document.addEventListener("submit", async (event) => {
+  const { target: form, submitter } = event;
+  if (!form.dataset.confirm || agreed.delete(form)) return;
+  event.preventDefault();
+  const { ask } = await import("./ask.js");
+  if (!(await ask(form.dataset.confirm, submitter))) return;
+  agreed.add(form);
+  form.requestSubmit(submitter);
 });
 
 const closeMenus = (except) =>
@@ -56,11 +58,15 @@ document.addEventListener("keydown", (event) => {
 // On a phone not all tabs fit.
 document.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 
-const format = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+// In the reader's own time, which says UTC when it is pointed at; the year only where it is another.
+const parts = { month: "short", day: "numeric", hour: "numeric", minute: "2-digit" };
+const [near, far] = [parts, { year: "numeric", ...parts }].map((options) => new Intl.DateTimeFormat(undefined, options));
+const year = new Date().getFullYear();
 function localTimes(root) {
   for (const time of root.querySelectorAll("time[datetime]:not([title])")) {
     time.title = time.textContent;
-    time.textContent = format.format(new Date(time.dateTime));
+    const moment = new Date(time.dateTime);
+    time.textContent = (moment.getFullYear() === year ? near : far).format(moment);
   }
 }
 localTimes(document);

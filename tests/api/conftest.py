@@ -47,23 +47,11 @@ def newcomer(system: System) -> NewCaller:
             name = f"newcomer{next(numbers)}@example.com"
             return Caller(system.base_url, system.account(name, credit, **options))
         if not ready[credit]:
-            chosen = [next(numbers) for _ in range(25)]
-            ready[credit].extend(many_accounts(system, chosen, credit))
+            names = [f"newcomer{next(numbers)}@example.com" for _ in range(25)]
+            ready[credit].extend(system.accounts(names, credit))
         return Caller(system.base_url, ready[credit].pop())
 
     return make
-
-
-def many_accounts(system: System, numbers: list[int], credit: str) -> list[str]:
-    program = (
-        "from django.core.management import call_command\n"
-        f"for number in {numbers}:\n"
-        f"    call_command('account', f'newcomer{{number}}@example.com', '--credit={credit}')\n"
-    )
-    printed = system.manage("shell", "-v0", "-c", program)
-    keys = [line for line in printed.splitlines() if line.startswith("mp_live_")]
-    assert len(keys) == len(numbers), printed
-    return keys
 
 
 @pytest.fixture(scope="session")

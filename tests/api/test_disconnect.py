@@ -1,6 +1,8 @@
 """A client that goes away stops its job, and pays for no more than it was given."""
 
+import statistics
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -26,6 +28,35 @@ def test_a_stream_that_is_left_is_cancelled_and_charged_its_flat_price(
     assert time.monotonic() - left < 2
     assert (ended["state"], ended["cost"]) == ("cancelled", 0.001)
     assert dora.available() == 1 - 0.001
+
+
+def test_who_leaves_at_a_token_pays_for_what_was_made(
+    newcomer: NewCaller, record_property: Callable[[str, object], None]
+) -> None:
+    dora = newcomer()
+    dora.chat("a b", "echo-by-token", max_tokens=1)
+    waits = []
+    for number in (1, 2, 5, 10, 20):
+        with dora.stream("a b", "echo-by-token", max_tokens=400) as lines:
+            said = (chunk for chunk in lines.chunks() if content(chunk))
+            for _ in range(number):
+                next(said)
+            job = dora.newest_job()["id"]
+        left = time.monotonic()
+        ended = dora.ended(job)
+        waits.append(time.monotonic() - left)
+        made = ended["result"]["usage"]["completion_tokens"]
+        assert ended["state"] == "cancelled"
+        assert ended["result"]["choices"][0]["text"] == ("a b " * 400)[: 2 * made]
+        # At 20 a second it made no more than a few after that.
+        assert number <= made <= number + 20 * (max(waits) + 0.5)
+        assert ended["cost"] == round((2 * 10 + made * 40) / 1_000_000, 6)
+    assert statistics.median(waits) < 1
+    record_property(
+        "reached",
+        f"left at token 1, 2, 5, 10 and 20: stopped after {statistics.median(waits):.2f} s "
+        f"(at most {max(waits):.2f} s), charged to the token",
+    )
 
 
 def test_who_leaves_before_anything_came_pays_nothing(newcomer: NewCaller) -> None:

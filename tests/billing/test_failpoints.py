@@ -1,89 +1,115 @@
-"""Dying at any statement of what moves money, and trying again: nothing lost, nothing doubled."""
+"""Processes die (SIGKILL) at every boundary of what moves money: nothing is lost or doubled."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
 
-from billing import ledger, payments, purchases, reconcile, reversals
+from billing import ledger, payments, reconcile, reversals
+from billing.models import Purchase, Transfer
 from billing.money import micros
 from modelpilot.accounts.models import User
 from tests.billing.conftest import Buy
-from tests.cast import assert_books_prove
+from tests.cast import assert_books_prove, member
 from tests.fake_stripe.account import StripeAccount
+from tests.mortal import Mortals, mortals
+
+__all__ = ["mortals"]
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-MOST = 60
+Record = Callable[[str, object], None]
 
 
-class Died(BaseException):
-    """Nobody catches it, as nobody catches kill -9."""
+@pytest.fixture
+def stride(full: bool) -> int:
+    """Of that many boundaries, one is died at."""
+    return 1 if full else 5
 
 
-@contextmanager
-def dying_at(number: int) -> Iterator[None]:
-    left = number
+def test_fulfilling(
+    stripe: StripeAccount, bought: Buy, mortals: Mortals, record_property: Record, stride: int
+) -> None:
+    """Of a first purchase: the credit and the bonus come together, and once."""
+    purchases: list[Purchase] = []
 
-    def wrapper(execute: Callable[..., Any], *arguments: Any) -> Any:
-        nonlocal left
-        left -= 1
-        if left == 0:
-            raise Died
-        return execute(*arguments)
+    def prepare() -> dict[str, Any]:
+        owner = member(f"buyer{len(purchases)}")
+        purchases.append(bought(owner.id, fulfil=False))
+        return {"session": purchases[-1].session}
 
-    with connection.execute_wrapper(wrapper):
-        yield
+    deaths, credited = 0, 0
+    for _ in mortals.deaths("fulfil", prepare, stride=stride):
+        deaths += 1
+        mortals.settled()
+        assert_books_prove()
+        purchase = purchases[-1]
+        balance = ledger.balance(purchase.owner_id).balance
+        assert balance in (0, micros("15"))
+        credited += balance > 0
+        # The webhook, the success page or the reconciler comes by again.
+        assert reconcile.run() == []
+        assert ledger.balance(purchase.owner_id).balance == micros("15")
+        assert_books_prove()
+
+    assert 0 < credited < deaths
+    assert Transfer.objects.filter(code="topup").count() == deaths + 1
+    assert Transfer.objects.filter(code="bonus").count() == deaths + 1
+    record_property("reached", f"fulfil: {deaths} deaths")
 
 
-def died(number: int, work: Callable[[], object]) -> bool:
-    try:
-        with dying_at(number):
-            work()
-    except Died:
-        connection.close()
-        return True
-    return False
-
-
-def test_fulfilling(charlie: User, stripe: StripeAccount, bought: Buy) -> None:
+def test_fulfilling_what_was_reversed_meanwhile(
+    charlie: User,
+    stripe: StripeAccount,
+    bought: Buy,
+    mortals: Mortals,
+    record_property: Record,
+    stride: int,
+) -> None:
     purchase = bought(charlie.id, fulfil=False)
     session = purchase.session or ""
-    # What dies is a second look too: one with a refund and a dispute in it.
     intent = stripe.intent_of(session)
     stripe.create_refund({"payment_intent": intent, "amount": 300})
     stripe.withdraw(stripe.dispute(intent)["id"])
 
     deaths = 0
-    while died(deaths + 1, lambda: purchases.fulfil(session)):
+    for _ in mortals.deaths("fulfil", lambda: {"session": session}, stride=stride):
+        deaths += 1
+        mortals.settled()
         assert_books_prove()
         assert ledger.balance(charlie.id).balance == 0
-        deaths += 1
-        assert deaths < MOST * 3
 
-    assert deaths > 20
+    assert deaths > 100 / stride
     assert ledger.balance(charlie.id).frozen
     assert reconcile.run() == []
     assert_books_prove()
+    record_property("reached", f"fulfil with a refund and a dispute: {deaths} deaths")
 
 
-def test_refunding(charlie: User, stripe: StripeAccount, bought: Buy) -> None:
+def test_refunding(
+    charlie: User,
+    stripe: StripeAccount,
+    bought: Buy,
+    mortals: Mortals,
+    record_property: Record,
+    stride: int,
+) -> None:
     """A refund that dies has taken nothing, or is finished by the reconciler."""
-    purchase = bought(charlie.id, "100")
+    purchase = bought(charlie.id, "1000")
+    wanted = {"purchase": str(purchase.id), "amount": micros("1")}
     deaths = 0
-    while died(deaths + 1, lambda: reversals.refund(purchase.id, micros("1"))):
-        assert_books_prove()
+    for _ in mortals.deaths("refund", lambda: wanted, stride=stride):
         deaths += 1
-        assert deaths < MOST
-    assert deaths > 10
+        mortals.settled()
+        assert_books_prove()
+    assert deaths > 50 / stride
 
     assert reconcile.run(grace=timedelta(0)) == []
 
     purchase.refresh_from_db()
     refunded = reversals.standing(purchase)
-    assert refunded == (10_000 - stripe.received()) * payments.MICROS_PER_CENT
-    assert ledger.balance(charlie.id).balance == micros("100") - refunded
+    assert refunded == (100_000 - stripe.received()) * payments.MICROS_PER_CENT
+    assert ledger.balance(charlie.id).balance == micros("1000") - refunded
     assert_books_prove()
+    record_property("reached", f"refund: {deaths} deaths")

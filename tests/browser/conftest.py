@@ -13,9 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect
 from playwright.sync_api import sync_playwright as playwright
 
+from tests.fake_identity.provider import Provider, environment
+from tests.fake_identity.provider import serving as identities
 from tests.fake_stripe.account import StripeAccount
 from tests.fake_stripe.delivery import WEBHOOK_SECRET
 from tests.fake_stripe.server import KEY as STRIPE_KEY
@@ -25,6 +27,9 @@ from tests.system import CATALOG, System, product
 PASSWORD = "correct horse battery"
 DESKTOP = (1280, 800)
 PHONE = (390, 780)
+# A machine may have two cores, and other work.
+PATIENCE_MS = 60_000
+expect.set_options(timeout=PATIENCE_MS)
 # Chromium says it of every answer that is an error, also of those that a test asks for.
 EXPECTED = re.compile(r"Failed to load resource: the server responded with a status of 4")
 
@@ -50,13 +55,20 @@ def stripe() -> Iterator[StripeAccount]:
 
 
 @pytest.fixture(scope="session")
+def identity() -> Iterator[Provider]:
+    """Where people have accounts, too: GitHub, Google and their employer."""
+    with identities() as provider:
+        yield provider
+
+
+@pytest.fixture(scope="session")
 def mails(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that mails are sent to."""
     return tmp_path_factory.mktemp("mails")
 
 
 @pytest.fixture(scope="session")
-def system(stripe: StripeAccount, mails: Path) -> Iterator[System]:
+def system(stripe: StripeAccount, identity: Provider, mails: Path) -> Iterator[System]:
     with product(
         MODELPILOT_CATALOG=str(CATALOG),
         MODELPILOT_EMAIL_URL=mails.as_uri(),
@@ -64,6 +76,7 @@ def system(stripe: StripeAccount, mails: Path) -> Iterator[System]:
         STRIPE_SECRET_KEY=STRIPE_KEY,
         STRIPE_WEBHOOK_SECRET=WEBHOOK_SECRET,
         STRIPE_API_BASE=stripe.pay_base,
+        **environment(identity),
     ) as system:
         yield system.start()
 
@@ -81,10 +94,10 @@ def browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def watched(context: BrowserContext, system: System, stripe: StripeAccount) -> Iterator[Page]:
-    """A page whose complaints fail the test."""
+def watched(context: BrowserContext, system: System, *others: str) -> Iterator[Page]:
+    """A page whose complaints fail the test; it may ask the product, and `others`."""
     complaints: list[str] = []
-    known = (system.base_url, stripe.pay_base, "data:", "blob:")
+    known = (system.base_url, *others, "data:", "blob:")
 
     def on_console(message: ConsoleMessage) -> None:
         if message.type in ("error", "warning") and not EXPECTED.search(message.text):
@@ -94,7 +107,7 @@ def watched(context: BrowserContext, system: System, stripe: StripeAccount) -> I
         if not request.url.startswith(known):
             complaints.append(f"asked {request.url}")
 
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     page.on("console", on_console)
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -110,7 +123,7 @@ def page(browser: Browser, system: System, stripe: StripeAccount) -> Iterator[Pa
     context = browser.new_context(
         base_url=system.base_url, viewport={"width": width, "height": height}
     )
-    with watched(context, system, stripe) as page:
+    with watched(context, system, stripe.pay_base) as page:
         yield page
 
 
@@ -123,7 +136,7 @@ def phone(browser: Browser, system: System, stripe: StripeAccount) -> Iterator[P
         has_touch=True,
         is_mobile=True,
     )
-    with watched(context, system, stripe) as page:
+    with watched(context, system, stripe.pay_base) as page:
         yield page
 
 
@@ -144,7 +157,15 @@ def sign_up(mails: Path) -> SignUp:
     return make
 
 
-def link_in(mails: Path, email: str, within_s: float = 10) -> str:
+def agree(page: Page, verb: str) -> str:
+    """Say yes to what a page asks; returns its question."""
+    dialog = page.locator("dialog.ask[open]")
+    question = dialog.locator("p").inner_text()
+    dialog.get_by_role("button", name=verb).click()
+    return question
+
+
+def link_in(mails: Path, email: str, within_s: float = PATIENCE_MS / 1000) -> str:
     """The link in the latest mail to that address."""
     until = time.monotonic() + within_s
     while time.monotonic() < until:

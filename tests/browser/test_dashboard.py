@@ -6,7 +6,7 @@ import requests
 from playwright.sync_api import Page, expect
 
 from tests.browser.axe import overflows, serious
-from tests.browser.conftest import SignUp
+from tests.browser.conftest import SignUp, agree
 from tests.system import System
 
 PAGES = ["", "jobs/", "keys/", "usage/", "webhooks/"]
@@ -43,7 +43,6 @@ def credit(page: Page) -> None:
 
 
 def test_a_key_a_job_and_its_end(page: Page, sign_up: SignUp, system: System) -> None:
-    page.on("dialog", lambda dialog: dialog.accept())
     sign_up(page, "keyes@example.com")
     expect(page.get_by_text("Three steps to your first answer")).to_be_visible()
     credit(page)
@@ -65,18 +64,27 @@ def test_a_key_a_job_and_its_end(page: Page, sign_up: SignUp, system: System) ->
 
     page.goto(job)
     page.get_by_role("button", name="Run again").click()
+    agree(page, "Run again")
     page.wait_for_url(lambda there: there != job and "/jobs/" in there)
     expect(page.get_by_text("succeeded")).to_be_visible()
     page.get_by_role("button", name="Delete").click()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="Delete")).to_be_focused()
+    page.get_by_role("button", name="Delete").click()
+    agree(page, "Delete")
     expect(page.get_by_text("The content is deleted")).to_be_visible()
 
     page.goto("/dashboard/jobs/")
     page.get_by_label("State").select_option("failed")
     expect(page.get_by_text("No such job")).to_be_visible()
     expect(page).to_have_url(re.compile("state=failed"))
+    page.go_back()
+    expect(page.get_by_label("State")).to_have_value("")
+    expect(page.get_by_role("row")).to_have_count(3)
 
     page.goto("/dashboard/keys/")
     page.get_by_role("button", name="Revoke").click()
+    agree(page, "Revoke")
     expect(page.get_by_text("is revoked")).to_be_visible()
     refused = requests.post(url, json=asked, headers=headers, timeout=60)
     assert refused.status_code == 401

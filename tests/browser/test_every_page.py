@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Iterator
+from functools import partial
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
@@ -11,18 +12,28 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.urls import Resolver404, resolve
-from playwright.sync_api import Browser, Page, Response, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.api.caller import Caller
 from tests.browser.axe import overflows, serious
-from tests.browser.conftest import DESKTOP, PHONE, SignUp, watched
+from tests.browser.conftest import DESKTOP, PATIENCE_MS, PHONE, SignUp, watched
 from tests.browser.test_buying import buy
+from tests.browser.test_playground import SOON_MS
+from tests.browser.wire import weighed
 from tests.fake_stripe.account import StripeAccount
 from tests.system import System
 
 PUBLIC = ["/", "/accounts/login/", "/accounts/signup/", "/accounts/password/reset/"]
 # Where nobody is sent by a link, but by what they did.
-MORE = ["/admin/", "/accounts/email/", "/dashboard/playground/emoji-64/"]
+MORE = [
+    "/admin/",
+    "/accounts/email/",
+    *(
+        f"/dashboard/playground/{model}/"
+        for model in ("smollm2-135m", "emoji-64", "emoji-64-video", "piper-joe", "pocketsphinx")
+    ),
+    "/dashboard/playground/all-minilm-l6-v2/",
+]
 # What leads away, or is a file.
 ELSEWHERE = {
     "account_logout",
@@ -33,9 +44,8 @@ ELSEWHERE = {
     "socialaccount_login_cancelled",
 }
 LARGEST = 100_000
-# With an empty cache; it comes with unfold's scripts for charts and with Django's.
-LARGEST_OF_ADMIN = 300_000
-MEDIA = ("image", "media", "font")
+# With an empty cache; it comes with unfold's scripts for charts and its typeface of signs.
+LARGEST_OF_ADMIN = 600_000
 MADE = {
     "chat/completions": {
         "model": "echo",
@@ -55,14 +65,16 @@ def cookies(
 ) -> Iterator[Any]:
     """Of an operator who has bought, made one of each kind, and listens to webhooks."""
     context = browser.new_context(base_url=system.base_url)
-    context.set_default_timeout(60_000)
+    context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     sign_up(page, "vera@example.com")
     buy(page, "10", first=True)
     caller = Caller(system.base_url, system.account("vera@example.com", staff=True))
     for path, body in MADE.items():
-        made = caller.post(path, body, headers={"Prefer": "wait=60"})
-        assert made.status_code == 200, made.text
+        made = caller.post(path, body, headers={"Prefer": "respond-async"})
+        assert made.status_code == 202, made.text
+        job = caller.ended(caller.newest_job()["id"], within_s=SOON_MS / 1000)
+        assert job["state"] == "succeeded", job
     hook = {"url": "http://127.0.0.1:9/hook"}
     hooked = caller.post("webhooks", hook)
     assert hooked.status_code == 201, hooked.text
@@ -77,7 +89,6 @@ def test_every_page(
     screen: tuple[int, int],
     browser: Browser,
     system: System,
-    stripe: StripeAccount,
     cookies: Any,
     shots: Path | None,
 ) -> None:
@@ -91,7 +102,7 @@ def test_every_page(
         reduced_motion="reduce",
     )
     kept = shots / f"{scheme}-{width}" if shots else None
-    with watched(context, system, stripe) as page:
+    with watched(context, system) as page:
         sizes, wrong = walk(page, PUBLIC, kept)
         context.add_cookies(cookies)
         for_users, wrong_there = walk(page, ["/dashboard/", *MORE], kept)
@@ -104,8 +115,9 @@ def test_every_page(
     largest = {name: LARGEST_OF_ADMIN if "admin:" in name else LARGEST for name in sizes}
     too_large = {name: size for name, size in sizes.items() if size[0] > largest[name]}
     assert too_large == {}, "(bytes, answers)"
-    ours = {name: size for name, size in sizes.items() if "admin:" not in name}
-    print(f"\n{len(sizes)} pages; the largest of ours:", max(ours.items(), key=itemgetter(1)))
+    print("\npage, bytes without media, answers")
+    for name, (size, answers) in sorted(sizes.items(), key=itemgetter(1), reverse=True):
+        print(f"{name} {size} {answers}")
 
 
 def walk(page: Page, start: list[str], shots: Path | None) -> tuple[Sizes, list[str]]:
@@ -121,7 +133,8 @@ def walk(page: Page, start: list[str], shots: Path | None) -> tuple[Sizes, list[
         name = name_of(path)
         if name is None or name in sizes:
             continue
-        sizes[name] = weigh(page, path)
+        sizes[name] = weighed(page, partial(page.goto, path))
+        expect(page.locator("body")).to_be_visible()
         wrong += [f"{path}: {finding}" for finding in serious(page)]
         wrong += [f"{path} is wider than its screen"] * overflows(page)
         if shots is not None:
@@ -144,21 +157,7 @@ def name_of(path: str) -> str | None:
         return None
     if url.path.startswith(("/api/", "/outputs/", "/static/")) or not match.url_name:
         return None
+    if match.view_name == "playground-model":
+        # One for each kind.
+        return f"{match.view_name}-{match.kwargs['name']}"
     return match.view_name
-
-
-def weigh(page: Page, path: str) -> tuple[int, int]:
-    """Bytes that came over the wire but for media, and how many answers."""
-    sizes: list[int] = []
-
-    def on_response(response: Response) -> None:
-        if response.request.resource_type not in MEDIA:
-            # What the browser had already is less than nothing.
-            sizes.append(max(0, response.request.sizes()["responseBodySize"]))
-
-    page.on("response", on_response)
-    page.goto(path)
-    page.wait_for_load_state("load")
-    expect(page.locator("body")).to_be_visible()
-    page.remove_listener("response", on_response)
-    return sum(sizes), len(sizes)

@@ -42,7 +42,7 @@ def test_a_second_factor_from_signing_up_to_signing_in(page: Page, sign_up: Sign
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url("**/2fa/authenticate/**")
     page.goto("/dashboard/")
-    expect(page.get_by_role("heading", name="Two-Factor")).to_be_visible()
+    expect(page.get_by_role("heading", name="Two-factor sign-in")).to_be_visible()
 
     page.get_by_label("Code").fill(code_now(secret))
     page.get_by_role("button", name="Sign in").click()

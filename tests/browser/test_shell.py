@@ -1,10 +1,15 @@
 """Signing up, finding one's way, and the same for a phone, a keyboard and a screen reader."""
 
+import re
+from typing import Literal
+
 import pytest
-from playwright.sync_api import Page, Response, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.axe import overflows, serious
-from tests.browser.conftest import PASSWORD, SignUp
+from tests.browser.conftest import PASSWORD, PATIENCE_MS, SignUp
+from tests.browser.wire import weighed
+from tests.system import System
 
 PUBLIC = [
     "/",
@@ -103,25 +108,67 @@ def test_one_language_is_that_of_all_samples(page: Page) -> None:
     expect(shown.first).to_contain_text("await fetch")
 
 
-def test_the_explorer_asks_nobody_else(page: Page) -> None:
-    page.goto("/api/v1/docs")
-    expect(page.get_by_role("heading", name="ModelPilot")).to_be_visible()
-    page.get_by_text("Create a chat completion").click()
-    expect(page.get_by_role("button", name="Try it out")).to_be_visible()
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_explorer_asks_nobody_else(phone: Page, scheme: Literal["light", "dark"]) -> None:
+    phone.emulate_media(color_scheme=scheme)
+    phone.goto("/api/v1/docs")
+    expect(phone.get_by_role("heading", name="ModelPilot")).to_be_visible()
+    # Swagger puts a button into a button: all else must be right.
+    assert [each for each in serious(phone) if "nested-interactive" not in each] == []
+    assert not overflows(phone)
+
+    phone.get_by_text("Create a chat completion").click()
+    expect(phone.get_by_role("button", name="Try it out")).to_be_visible()
+    phone.get_by_role("link", name="Docs").click()
+    expect(phone.get_by_role("heading", name="Quickstart")).to_be_visible()
 
 
 @pytest.mark.parametrize("path", ["/", "/docs/chat", "/accounts/login/"])
 def test_a_page_is_small(page: Page, path: str) -> None:
-    sizes: list[int] = []
+    def load() -> None:
+        page.goto(path)
+        page.wait_for_load_state("networkidle")
 
-    def on_response(response: Response) -> None:
-        # Pictures are what a page is looked at for.
-        if "/gallery/" not in response.url:
-            sizes.append(len(response.body()))
+    size, answers = weighed(page, load)
+    assert size < 100_000
+    assert answers < 15
 
-    page.on("response", on_response)
-    page.goto(path)
-    page.wait_for_load_state("networkidle")
 
-    assert sum(sizes) < 100_000
-    assert len(sizes) < 10
+def test_each_tab_of_the_front_page_shows_what_came_of_it(page: Page) -> None:
+    page.goto("/")
+    for tab, made in (("Chat", "p"), ("Picture", "img"), ("Speech", "audio"), ("Video", "video")):
+        page.get_by_role("tab", name=tab).click()
+        panel = page.get_by_role("tabpanel", name=tab)
+        expect(panel.locator("pre")).to_contain_text("/api/v1/")
+        expect(panel.locator(f".answer {made}")).to_be_visible()
+        assert serious(page) == [], tab
+
+
+def test_a_key_is_copied_where_the_browser_has_no_clipboard(page: Page) -> None:
+    page.add_init_script("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
+    page.goto("/")
+    page.get_by_role("button", name="Copy").first.click()
+    expect(page.get_by_role("button", name="Copied").first).to_be_visible()
+
+
+def test_what_needs_no_script_works_without(
+    browser: Browser, system: System, sign_up: SignUp
+) -> None:
+    """Signing in, a key, choosing jobs, revoking: forms and links."""
+    context = browser.new_context(base_url=system.base_url, java_script_enabled=False)
+    context.set_default_timeout(PATIENCE_MS)
+    page = context.new_page()
+    sign_up(page, "nelly@example.com")
+    page.goto("/dashboard/keys/")
+    page.get_by_role("button", name="Make the key").click()
+    expect(page.locator("#fresh")).to_contain_text("mp_live_")
+    page.goto("/dashboard/jobs/")
+    page.get_by_label("State").select_option("failed")
+    page.get_by_role("button", name="Show").click()
+    expect(page).to_have_url(re.compile("state=failed"))
+    page.goto("/dashboard/keys/")
+    page.get_by_role("button", name="Revoke").click()
+    expect(page.get_by_text("is revoked")).to_be_visible()
+    page.goto("/dashboard/playground/echo/")
+    expect(page.locator("noscript p")).to_be_visible()
+    context.close()

@@ -2,9 +2,10 @@
 
     python -m tests.chaos [--minutes 3] [--seed N] [--report FILE]
 
-It starts a system of its own, lets sixteen people ask it for chats, streams, speech and pictures,
-and kills, freezes, empties and fills whatever there is, in an order that the seed gives. Then
-everything has to be in order: exit status 1, with a sentence for each promise that was not kept.
+It starts a system of its own, lets four people ask it for chats, streams, speech and pictures,
+two hundred at a time, and kills, freezes, empties and fills whatever there is, in an order that
+the seed gives. Then everything has to be in order: exit status 1, with a sentence for each
+promise that was not kept.
 """
 
 import argparse
@@ -13,38 +14,33 @@ import logging
 import os
 import random
 import secrets
+import shutil
+import statistics
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import psycopg
 
-from tests.api.caller import Caller
 from tests.chaos import promises
-from tests.chaos.clients import Asked, Client
+from tests.chaos.clients import Asked
+from tests.chaos.crowd import CREDIT, PEOPLE, Crowd, email, poison, probe
 from tests.chaos.database import JOBS, LIVE, Watcher, rows
+from tests.chaos.deck import deck
 from tests.chaos.faults import Faults, small_disk, unmount
 from tests.embedded_servers import forget_the_developers_environment
 from tests.leftovers import eventually
 from tests.system import CATALOG, System, product
 
 CARDS = Path(__file__).with_name("catalog.toml")
-PEOPLE = ("alice", "bob", "dora", "paul")
-THREADS_EACH = 4
-CREDIT = 50.0
-# What they ask for, by how often.
-WEIGHTS = {
-    "chat": 8, "stream": 5, "later": 5, "cancelled": 2, "followed": 1, "talk": 3, "speech": 2,
-    "picture": 1,
-}  # fmt: skip
-IN_FLIGHT = 200
-PROBES = 15
-INNOCENT = 8
+# What comes after the storm is part of its minutes: the rest of the work, the stop, the report.
+CALM_S = 50.0
+SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 6.0
 DRAIN_S = 180.0
-WARM = ("echo", "echo-slow", "echo:bench", "poison", "smollm2-135m", "piper-joe", "emoji-64")
+QUEUED_WITHOUT_VALKEY = 50
 
 
 def main() -> int:
@@ -55,23 +51,30 @@ def main() -> int:
     print(f"seed {arguments.seed}, {arguments.minutes:g} minutes", flush=True)
     report = promises.Report(arguments.seed)
     with product(MODELPILOT_CATALOG=f"{CATALOG},{CARDS}") as system:
-        disk = small_disk(system.data / "outputs")
-        if disk is None:
-            print("No disk is filled: only root may mount a small one.", flush=True)
+        own_disk = small_disk(system.data / "outputs")
         try:
-            storm(system.start(), arguments, disk, report)
+            storm(system, arguments, report)
             try:
                 system.stop()
             except AssertionError as error:
                 report.broken.append(f"Something stays behind, or was said at the end: {error}")
+            if report.broken:
+                print(f"The system's log: {keep_log(system, arguments.seed)}", flush=True)
         finally:
             system.kill()
-            if disk is not None:
-                unmount(disk)
+            if own_disk:
+                unmount(system.data / "outputs")
     print(report.words(), flush=True)
     if arguments.report:
         arguments.report.write_text(json.dumps(report.as_json(), indent=2, default=str))
     return 1 if report.broken else 0
+
+
+def keep_log(system: System, seed: int) -> Path:
+    """Save what the system has said from the end of its folder."""
+    kept = Path(tempfile.gettempdir()) / f"chaos-{seed}.log"
+    shutil.copyfile(system.log, kept)
+    return kept
 
 
 def parsed() -> argparse.Namespace:
@@ -82,66 +85,36 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def storm(
-    system: System, arguments: argparse.Namespace, disk: Path | None, report: promises.Report
-) -> None:
+def storm(system: System, arguments: argparse.Namespace, report: promises.Report) -> None:
     began = time.monotonic()
-    # Calm at both ends: what comes after the storm is part of its minutes.
-    until = began + 60 * arguments.minutes * 0.7
     dice = random.Random(arguments.seed)
-    stop = threading.Event()
-    callers = {name: Caller(system.base_url, an_account(system, name)) for name in PEOPLE}
-    clients = [
-        Client(email(name), callers[name], random.Random(dice.random()), stop)
-        for name in PEOPLE
-        for _ in range(THREADS_EACH)
-    ]
-    patient = Client(email("alice"), callers["alice"], random.Random(dice.random()), stop)
-    warm_up(callers["bob"])
     watcher = Watcher(system.data)
-    looking = threading.Thread(target=watcher.watch)
+    crowd = Crowd(system.start(), dice, lambda: watcher.live[-1] if watcher.live else 0)
+    crowd.gather()
+    patient = crowd.client("alice")
+    looking = threading.Thread(target=watcher.watch, daemon=True)
     looking.start()
     probe(patient)
-
     away: list[Asked] = []
     faults = Faults(
         system,
         watcher,
-        random.Random(dice.random()),
-        disk,
-        meanwhile=lambda: away.extend(patient.do("later", patient.later) for _ in range(50)),
+        system.data / "outputs",
+        meanwhile=lambda: away.extend(
+            patient.do("later", patient.later) for _ in range(QUEUED_WITHOUT_VALKEY)
+        ),
         away_s=60.0 if arguments.minutes > 10 else 10.0,
     )
-    at_once(burst, clients)
-    living = [threading.Thread(target=client.live, args=[WEIGHTS]) for client in clients]
-    for thread in living:
-        thread.start()
-    poisoned = False
-    while time.monotonic() < until:
-        deck = faults.deck()
-        # All of it in the three minutes; in half an hour, again and again.
-        pause = min(6.0, (until - time.monotonic()) / len(deck))
-        for name in deck:
-            if time.monotonic() > until:
-                break
-            print(f"{time.monotonic() - began:6.1f} s  {name}", flush=True)
-            faults.do(name)
-            time.sleep(dice.uniform(0.5, 1.5) * pause)
-            if not poisoned:
-                poisoned = True
-                for _ in range(INNOCENT):
-                    patient.do("beside_poison", patient.beside_poison)
-                patient.do("poison", patient.poison)
-    stop.set()
+    crowd.come()
+    poison(patient)
+    torment(faults, random.Random(arguments.seed), began, 60 * arguments.minutes - CALM_S)
     faults.over()
-    for thread in living:
-        thread.join()
+    crowd.leave()
     drained = drain(system)
     watcher.ended.set()
     looking.join()
     probe(patient)
-    asked = [one for client in [*clients, patient] for one in client.asked]
-    settle(report, system, callers, watcher, faults, asked)
+    settle(report, system, crowd, watcher, faults)
     report.figures |= {
         "queued without Valkey": f"{sum(one.accepted for one in away)} of {len(away)}, the "
         f"slowest in {max((one.seconds for one in away), default=0):.1f} s",
@@ -149,48 +122,23 @@ def storm(
         "took": f"{time.monotonic() - began:.0f} s",
     }
     report.hold("Jobs are taken without Valkey", [one.key for one in away if not one.accepted])
-    report.hold(
-        "Clients work", [fault for client in [*clients, patient] for fault in client.faults]
-    )
 
 
-def email(name: str) -> str:
-    return f"{name}@example.com"
-
-
-def an_account(system: System, name: str) -> str:
-    return system.account(email(name), f"{CREDIT:g}", staff=name == "bob")
-
-
-def warm_up(bob: Caller) -> None:
-    """Everything loaded once, the probe's pod for good, and two pods for most of the work."""
-    deployed = {one["model"]: one["id"] for one in bob.get("deployments").json()["data"]}
-    for model in set(WARM) - set(deployed):
-        deployed[model] = bob.post("deployments", {"model": model}).json()["id"]
-    for model, change in (("echo", {"pinned": True}), ("echo-slow", {"replicas": 2})):
-        answer = bob.send("PATCH", f"deployments/{deployed[model]}", json=change)
-        assert answer.status_code == 200, answer.text
-    said = [bob.chat("good morning", model, max_tokens=2) for model in WARM[:5]]
-    assert {answer.status_code for answer in said} == {200}, [answer.text for answer in said]
-
-
-def burst(client: Client) -> None:
-    for _ in range(IN_FLIGHT // (len(PEOPLE) * THREADS_EACH)):
-        client.do("later", client.later)
-
-
-def probe(client: Client) -> None:
-    for _ in range(PROBES):
-        client.do("probe", client.probe)
-        time.sleep(0.2)
-
-
-def at_once(work: Callable[[Client], None], clients: list[Client]) -> None:
-    threads = [threading.Thread(target=work, args=[client]) for client in clients]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+def torment(faults: Faults, dice: random.Random, began: float, until_s: float) -> None:
+    """One deck after the other until that second; the first one to its end, however late."""
+    decks = 0
+    while decks == 0 or time.monotonic() - began < until_s:
+        cards = deck(dice)
+        for number, fault in enumerate(cards):
+            now = time.monotonic() - began
+            if decks and now > until_s:
+                break
+            print(f"{now:6.1f} s  {fault}", flush=True)
+            faults.do(fault)
+            left = until_s - (time.monotonic() - began)
+            pause = max(SHORTEST_PAUSE_S, min(LONGEST_PAUSE_S, left / (len(cards) - number)))
+            time.sleep(dice.uniform(0.5, 1.5) * pause)
+        decks += 1
 
 
 def drain(system: System) -> float:
@@ -205,31 +153,40 @@ def drain(system: System) -> float:
 
 
 def settle(
-    report: promises.Report,
-    system: System,
-    callers: dict[str, Caller],
-    watcher: Watcher,
-    faults: Faults,
-    asked: list[Asked],
+    report: promises.Report, system: System, crowd: Crowd, watcher: Watcher, faults: Faults
 ) -> None:
-    eventually(lambda: callers["alice"].get("balance").status_code == 200)
+    eventually(lambda: crowd.callers["alice"].get("balance").status_code == 200)
     jobs = rows(system.data, JOBS)
-    report.figures["faults"] = dict(faults.done)
-    promises.judge(report, asked, jobs)
-    promises.judge_executions(report, jobs, watcher.lost, faults.taken)
+    refused = system.said().count("is no longer attempt")
+    report.figures |= {
+        "faults": dict(faults.done),
+        "met nobody": faults.missed,
+        "zombies": f"{faults.zombies} came back; {refused} results of theirs refused",
+        "in flight": f"{statistics.median(watcher.live):.0f} in the middle, "
+        f"{max(watcher.live)} at most",
+    }
+    promises.judge(report, crowd.asked, jobs)
+    promises.judge_executions(report, jobs, list(watcher.lost.values()))
+    promises.judge_poison(report, jobs, list(watcher.lost.values()))
     promises.judge_bells(report, jobs)
     watcher.sample()
-    spent = {
-        name: sum(job["cost"] for job in jobs if job["email"] == email(name)) / 1e6
-        for name in PEOPLE
-    }
-    balances = {name: caller.get("balance").json() for name, caller in callers.items()}
+    judge_money(report, crowd, jobs)
+    report.figures["books proved"] = f"{watcher.samples} times, {len(watcher.problems)} problems"
+    report.hold("The books prove", watcher.problems)
+    report.hold("Clients work", crowd.faults)
+
+
+def judge_money(report: promises.Report, crowd: Crowd, jobs: list[dict[str, object]]) -> None:
+    spent = dict.fromkeys(PEOPLE, 0.0)
+    for name in PEOPLE:
+        spent[name] = (
+            sum(int(str(job["cost"])) for job in jobs if job["email"] == email(name)) / 1e6
+        )
+    balances = {name: caller.get("balance").json() for name, caller in crowd.callers.items()}
     report.figures |= {
         "charged": f"${sum(spent.values()):.3f}",
         "held at the end": f"${sum(balance['held'] for balance in balances.values()):g}",
-        "books proved": f"{watcher.samples} times, {len(watcher.problems)} problems",
     }
-    report.hold("The books prove", watcher.problems)
     report.hold("Nothing is held", [name for name in PEOPLE if balances[name]["held"]])
     report.hold(
         "Accounts paid what their jobs cost",

@@ -19,7 +19,7 @@ from tests.api.test_events import Follower
 
 LATER = {"Prefer": "respond-async"}
 # No request may take longer, whatever happens to the system.
-PATIENCE_S = 150.0
+PATIENCE_S = 300.0
 PAUSE_S = 0.4
 FRANCE = "What is the capital of France?"
 TOKENS_OF_FOLLOWED = 2000
@@ -43,6 +43,16 @@ class Asked:
     answers: list[str] = field(default_factory=list)
     seconds: float = 0.0
     gave_up: bool = False
+    # Answers that nobody should ever get.
+    improper: list[str] = field(default_factory=list)
+
+    def heard(self, answer: requests.Response) -> None:
+        """A system in trouble says so, and when to come again; it never falls over."""
+        status = answer.status_code
+        self.answers.append(str(status))
+        says_when = "Retry-After" in answer.headers or "x-should-retry" in answer.headers
+        if status == 500 or (status > 500 and not says_when):
+            self.improper.append(f"{self.key}: {status} {answer.text[:200]}")
 
 
 @dataclass
@@ -96,7 +106,7 @@ class Client:
             except requests.RequestException as error:
                 asked.answers.append(type(error).__name__)
             else:
-                asked.answers.append(str(answer.status_code))
+                asked.heard(answer)
                 if answer.status_code < 500 or answer.headers.get("x-should-retry") == "false":
                     asked.accepted |= answer.status_code in (200, 202)
                     return answer
@@ -135,7 +145,7 @@ class Client:
             asked.answers.append(type(error).__name__)
 
     def later(self, asked: Asked) -> None:
-        body = self.says(asked, self.random.choice([20, 100, 160]))
+        body = self.says(asked, self.random.choice([20, 60, 120]))
         self.send(asked, "chat/completions", body, **LATER)
 
     def cancelled(self, asked: Asked) -> None:

@@ -14,11 +14,13 @@ from psycopg.rows import dict_row
 from billing import sql as billing
 from modelpilot import embedded
 from modelpilot.jobs import sql as jobs
+from tests.leftovers import eventually
 
 PROOF = f"{billing.BOOKS} UNION ALL {jobs.BOOKS}"
 RUNNING = """
-SELECT id::text, attempt, pod::text, extract(epoch FROM now() - started_at)::float8 AS ran_s
-FROM jobs_job WHERE state = 'running' AND model <> 'poison'
+SELECT id::text, model, attempt, pod::text,
+       extract(epoch FROM now() - started_at)::float8 AS ran_s
+FROM jobs_job WHERE state = 'running'
 """
 LIVE = "SELECT count(*) AS live FROM jobs_job WHERE state IN ('queued', 'running')"
 JOBS = """
@@ -31,10 +33,15 @@ SELECT job.id::text, person.email, job.idempotency_key AS key, job.model, job.st
        (SELECT count(*) FROM jobs_output output WHERE output.job_id = job.id) AS outputs
 FROM jobs_job job JOIN accounts_user person ON person.id = job.owner_id
 """
+PODS = """
+SELECT pod.id::text, deployment.model FROM fleet_pod pod
+JOIN fleet_deployment deployment ON deployment.id = pod.deployment_id WHERE pod.phase = 'ready'
+"""
 # The pods' lease, see modelpilot/settings.py.
 LEASE_S = 30.0
 SAMPLE_S = 5.0
 LOOK_S = 0.5
+PATIENCE_S = 30.0
 
 
 @contextmanager
@@ -53,13 +60,32 @@ def rows(data: Path, query: str, *parameters: object) -> list[dict[str, Any]]:
 
 @dataclass
 class Lost:
-    """A job whose pod was taken from it at `at`; `back_s` later it ran again, or had ended."""
+    """A job whose pod was taken from it at `at`; `free_s` later it waited again, `back_s` later it
+    ran again, or it had ended."""
 
     job: str
+    model: str
     attempt: int
+    # By its pod's death or standstill; False: by its node's death, which lets it end in peace.
+    suddenly: bool
     ran_s: float
     at: float
+    free_s: float | None = None
     back_s: float | None = None
+
+
+@contextmanager
+def watching(data: Path) -> Iterator["Watcher"]:
+    """A watcher that looks all the time; afterwards every job that lost its pod has run again."""
+    watcher = Watcher(data)
+    thread = threading.Thread(target=watcher.watch, daemon=True)
+    thread.start()
+    try:
+        yield watcher
+        eventually(lambda: all(lost.back_s is not None for lost in watcher.lost.values()), 90)
+    finally:
+        watcher.ended.set()
+        thread.join()
 
 
 @dataclass
@@ -69,7 +95,11 @@ class Watcher:
     data: Path
     samples: int = 0
     problems: list[str] = field(default_factory=list)
-    lost: list[Lost] = field(default_factory=list)
+    lost: dict[tuple[str, int], Lost] = field(default_factory=dict)
+    # How many jobs were queued or ran, at each look.
+    live: list[int] = field(default_factory=list)
+    # From when to when a node stood still, and could start no pod.
+    node_frozen: list[tuple[float, float]] = field(default_factory=list)
     ended: threading.Event = field(default_factory=threading.Event)
 
     def watch(self) -> None:
@@ -77,38 +107,62 @@ class Watcher:
         sampled = 0.0
         while not self.ended.wait(LOOK_S):
             with suppress(psycopg.Error):
+                self.live.append(rows(self.data, LIVE)[0]["live"])
                 self.look_for_the_lost()
                 if time.monotonic() - sampled > SAMPLE_S:
                     sampled = time.monotonic()
                     self.sample()
 
     def sample(self) -> None:
-        with connected(self.data) as connection:
-            found = connection.execute(PROOF).fetchall()
+        found = rows(self.data, PROOF)
         self.samples += 1
         self.problems += [str(next(iter(row.values()))) for row in found]
 
     def look_for_the_lost(self) -> None:
-        waiting = [lost for lost in self.lost if lost.back_s is None]
+        waiting = [lost for lost in list(self.lost.values()) if lost.back_s is None]
         if not waiting:
             return
         query = "SELECT id::text, attempt, state FROM jobs_job WHERE id = ANY(%s::uuid[])"
         found = {row["id"]: row for row in rows(self.data, query, [each.job for each in waiting])}
         for lost in waiting:
             row = found[lost.job]
+            elsewhere = row["attempt"] > lost.attempt and row["state"] == "running"
             over = row["state"] not in ("queued", "running")
-            if over or (row["attempt"] > lost.attempt and row["state"] == "running"):
-                lost.back_s = time.monotonic() - lost.at
+            if lost.free_s is None and (elsewhere or over or row["state"] == "queued"):
+                lost.free_s = self.since(lost.at)
+            if elsewhere or over:
+                lost.back_s = self.since(lost.at)
 
-    def takes(self, pods: list[str] | None) -> int:
-        """Note whose work is about to be lost: that of these pods, or of all; how many jobs."""
-        with suppress(psycopg.Error):
-            running = rows(self.data, RUNNING)
-            taken = [
-                Lost(row["id"], row["attempt"], row["ran_s"], time.monotonic())
-                for row in running
-                if pods is None or row["pod"] in pods
-            ]
-            self.lost += taken
-            return len(taken)
-        return 0
+    def since(self, moment: float) -> float:
+        """The seconds since then in which no node stood still."""
+        now = time.monotonic()
+        frozen = [
+            max(0.0, min(end, now) - max(start, moment)) for start, end in list(self.node_frozen)
+        ]
+        return max(0.0, now - moment - sum(frozen))
+
+    @contextmanager
+    def taking(self, pods: list[str] | None) -> Iterator[None]:
+        """Note whose work is lost by what is done inside: that of these pods, or of all."""
+        at = time.monotonic()
+        before = self.running(pods)
+        yield
+        # Again: a pod may have claimed more in between.
+        for row in (*before, *self.running(pods)):
+            self.lost.setdefault(
+                (row["id"], row["attempt"]),
+                Lost(row["id"], row["model"], row["attempt"], pods is not None, row["ran_s"], at),
+            )
+
+    def running(self, pods: list[str] | None) -> list[dict[str, Any]]:
+        """Raises psycopg.Error where PostgreSQL stays away."""
+        until = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                found = rows(self.data, RUNNING)
+            except psycopg.Error:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.1)
+            else:
+                return [row for row in found if pods is None or row["pod"] in pods]

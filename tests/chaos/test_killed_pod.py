@@ -3,6 +3,7 @@
 import base64
 import json
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -18,6 +19,8 @@ from tests.chaos.breaking import (
     submitted,
     wait_until_running,
 )
+from tests.chaos.database import LEASE_S, watching
+from tests.chaos.promises import p95, percentiles
 from tests.system import System
 
 
@@ -48,6 +51,30 @@ def test_jobs_run_again_and_are_charged_once(system: System, newcomer: NewCaller
     assert_all_said(ended)
     assert {job["attempt"] for job in ended} == {2}
     assert_paid(system, dora, 20)
+
+
+def test_jobs_of_killed_pods_are_claimed_again_in_time(
+    system: System, newcomer: NewCaller, record_property: Callable[[str, object], None]
+) -> None:
+    dora = newcomer()
+    jobs = []
+    with watching(system.data) as watcher:
+        for _ in range(5):
+            jobs += submitted(dora, 8, tokens=20)
+            wait_until_running(dora, jobs[-8:])
+            with watcher.taking(None):
+                kill_pods(system)
+            all_ended(dora, jobs)
+    ended = all_ended(dora, jobs)
+    assert {job["state"] for job in ended} == {"succeeded"}
+    assert_paid(system, dora, 40)
+    back = [lost.back_s for lost in watcher.lost.values() if lost.back_s is not None]
+    assert len(back) >= 20
+    assert p95(back) <= LEASE_S + 10
+    record_property(
+        "reached",
+        f"5 pods killed: their {len(back)} jobs claimed again after {percentiles(back)}",
+    )
 
 
 def test_a_stream_ends_with_an_error_and_costs_nothing(system: System, newcomer: NewCaller) -> None:

@@ -23,6 +23,7 @@ from billing.models import LowBalance, Purchase, Transfer
 from billing.money import micros
 from modelpilot.accounts import keys
 from modelpilot.accounts.models import AuditEntry, User
+from modelpilot.dashboard.tags import browser_name
 from modelpilot.jobs import budgets, departure, export, lease, webhooks
 from modelpilot.jobs.models import Budget, Job, Output, WebhookEndpoint
 from tests.cast import PRICE, assert_books_prove, member, pod_id, submitted
@@ -227,3 +228,27 @@ def test_wrong_passwords_are_counted_here_too(signed_in: SignedIn, alice: User) 
 def test_taking_along_is_for_who_is_signed_in(visitor: Client) -> None:
     assert visitor.post("/dashboard/settings/export").status_code == 302
     assert visitor.get("/dashboard/settings/export").status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        (
+            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/140.0 Safari/537.36",
+            "Chrome on Linux",
+        ),
+        (
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Version/18.0 Safari/604.1",
+            "Safari on an iPhone",
+        ),
+        ("Mozilla/5.0 (Windows NT 10.0) Chrome/140.0 Safari/537.36 Edg/140.0", "Edge on Windows"),
+        (
+            "Mozilla/5.0 (Macintosh; Intel Mac OS X 15.0; rv:140.0) Gecko/2010 Firefox/140.0",
+            "Firefox on a Mac",
+        ),
+        ("curl/8.5.0", "curl/8.5.0"),
+        ("", "Unknown"),
+    ],
+)
+def test_sessions_are_called_by_their_browsers(said: str, name: str) -> None:
+    assert browser_name(said) == name

@@ -3,7 +3,9 @@
 import gzip
 from pathlib import Path
 
-from modelpilot.dashboard.static_files import compressed
+from fontTools.ttLib import TTFont
+
+from modelpilot.dashboard.static_files import compressed, typeface
 
 
 def test_a_file_that_shrinks_lies_as_gzip_too(tmp_path: Path) -> None:
@@ -32,3 +34,13 @@ def test_it_is_made_once_for_each_content(tmp_path: Path) -> None:
     other = compressed(folder, tmp_path / "cache")
     assert other != first
     assert (other / "site.js").read_text() == "other"
+
+
+def test_the_typeface_is_cut_down_to_what_pages_need(tmp_path: Path) -> None:
+    folder = typeface(tmp_path)
+    for file in (folder / "inter-400.woff2", folder / "inter-600.woff2"):
+        assert file.stat().st_size < 25_000
+        letters = TTFont(file).getBestCmap()
+        assert {ord(each) for each in "Aéß0…→$"} <= letters.keys()
+    made = folder.stat().st_mtime_ns
+    assert typeface(tmp_path).stat().st_mtime_ns == made

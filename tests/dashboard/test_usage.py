@@ -105,7 +105,7 @@ def test_a_new_account_is_shown_the_way(signed_in: SignedIn, charlie: User) -> N
     keys.create(charlie)
     shown = client.get("/dashboard/").content.decode()
     assert "Make a key" not in shown
-    assert "done" in shown
+    assert "you have a key" in shown
 
 
 def test_many_models_and_keys_ask_as_often(signed_in: SignedIn, alice: User) -> None:

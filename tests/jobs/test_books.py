@@ -5,6 +5,7 @@ import uuid
 import pytest
 from django.db import DatabaseError, connection, transaction
 
+from billing import ledger
 from billing.models import Account, Transfer
 from modelpilot.accounts.models import User
 from modelpilot.jobs import housekeeping, lease
@@ -192,3 +193,19 @@ def test_nothing_is_booked_twice(alice: User) -> None:
     with pytest.raises(DatabaseError, match="booked_once"), transaction.atomic():
         transfer.pk = None
         transfer.save(force_insert=True)
+
+
+def test_a_hold_is_resolved_once(alice: User) -> None:
+    submitted(alice)
+    (claim,) = lease.claim("echo", pod_id(), 1)
+    assert lease.finish(claim, Job.State.SUCCEEDED, charge=PRICE)
+    charge = Transfer.objects.get(code="charge")
+    with pytest.raises(DatabaseError, match="pending_id"), transaction.atomic():
+        charge.pk, charge.ref = None, "again"
+        charge.save(force_insert=True)
+
+
+def test_an_account_has_one_bonus(alice: User) -> None:
+    with pytest.raises(DatabaseError, match="one_bonus_per_account"), transaction.atomic():
+        for purchase in ("one", "another"):
+            ledger.credit(alice.id, 1, Account.Code.BONUS_EXPENSE, code="bonus", ref=purchase)

@@ -118,6 +118,8 @@ def test_a_zombie_changes_nothing(alice: User) -> None:
     assert not lease.finish(zombie, Job.State.SUCCEEDED, charge=PRICE, result={"by": "zombie"})
     assert lease.finish(current, Job.State.SUCCEEDED, charge=PRICE, result={"by": "current"})
     assert not lease.finish(zombie, Job.State.FAILED, charge=0)
+    # Nor is it told that this success was its own.
+    assert not lease.finish(zombie, Job.State.SUCCEEDED, charge=PRICE, result={"by": "zombie"})
 
     job = Job.objects.get()
     assert (job.attempt, job.result) == (2, {"by": "current"})

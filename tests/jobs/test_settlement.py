@@ -101,6 +101,29 @@ def test_what_fails_costs_nothing(alice: User) -> None:
     assert (job.state, job.cost) == ("failed", 0)
 
 
+@pytest.mark.parametrize(
+    ("reason", "state"), [("draining", "running"), ("lost", "running"), ("cancelled", "cancelled")]
+)
+@pytest.mark.parametrize("error", [InferenceError("The model was stopped."), ValueError("closed")])
+def test_an_engine_that_breaks_when_it_is_told_to_stop_fails_nobody(
+    alice: User, reason: str, state: str, error: Exception
+) -> None:
+    """A pod that must go closes its engine under jobs which another pod will do."""
+
+    def work(run: Run, emit: Emit) -> Result:
+        run.stop(reason)
+        raise error
+
+    job = submitted(alice)
+    (claim,) = lease.claim("echo", pod_id(), 1)
+    run = Run(claim, Publisher(valkey.client()))
+    run.work(Engine(lambda emit: work(run, emit)))
+
+    job.refresh_from_db()
+    assert (job.state, job.cost) == (state, 0)
+    assert_books_prove()
+
+
 def test_a_stopped_answer_pays_for_its_prompt_and_what_was_said(alice: User) -> None:
     work = cancelled_after(Read(100, 40), Delta("a"), Delta("bc", tokens=2), Delta("", tokens=1))
     job = settled(alice, work, tariff=TOKENS)

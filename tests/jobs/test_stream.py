@@ -95,6 +95,26 @@ def test_it_goes_on_after_a_position(publisher: Publisher) -> None:
     run(follow)
 
 
+def test_who_comes_while_others_listen_misses_nothing(publisher: Publisher) -> None:
+    async def follow(reader: Reader) -> None:
+        channel = publisher.open(new_id(), 1)
+        first = reader.subscribe(channel.job)
+        comers = []
+        for word in WORDS[:50]:
+            speak(channel, [word])
+            await first.wait()
+            # The reader may be asking for what comes after this word, for the first one only.
+            await asyncio.sleep(0)
+            comers.append(reader.subscribe(channel.job))
+            while first.events:
+                await first.get()
+        channel.end()
+        texts = await asyncio.gather(*map(text_until_end, comers))
+        assert set(texts) == {"".join(WORDS[:50])}
+
+    run(follow)
+
+
 def test_a_zombie_is_shut_out(publisher: Publisher) -> None:
     async def follow(reader: Reader) -> None:
         zombie = publisher.open(new_id(), 1)

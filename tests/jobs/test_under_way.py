@@ -1,8 +1,11 @@
 """How many jobs a key and an account may have queued and running at once."""
 
+import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from django.db import transaction
 from pytest_django import Settings
 
 from modelpilot.accounts import keys
@@ -41,6 +44,21 @@ def test_of_40_at_once_exactly_as_many_as_the_key_may(alice: User, narrow: dict[
     errors = [outcome for outcome in outcomes if isinstance(outcome, ApiError)]
     assert {error.status for error in errors} == {429}
     assert_books_prove()
+
+
+def test_a_submit_waits_for_those_before_it_and_counts_them(
+    alice: User, narrow: dict[str, int]
+) -> None:
+    with ThreadPoolExecutor(1) as threads:
+        with transaction.atomic():
+            for _ in range(3):
+                submit(order(alice, **narrow))
+            late = threads.submit(at_once, 1, lambda _: submit(order(alice, **narrow)))
+            time.sleep(0.3)
+            assert not late.done()
+        [outcome] = late.result(20)
+    assert isinstance(outcome, ApiError)
+    assert Job.objects.count() == 3
 
 
 def test_running_ones_count_and_ended_ones_do_not(alice: User, narrow: dict[str, int]) -> None:

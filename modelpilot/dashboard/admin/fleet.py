@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminIntegerFieldWidget
 
 from modelpilot.dashboard.admin.asking import DANGER, PRIMARY, Acting, asks
-from modelpilot.dashboard.admin.listing import Listing, link_to, list_of, shown
+from modelpilot.dashboard.admin.listing import NOTHING, Listing, link_to, list_of, shown
 from modelpilot.dashboard.tags import megabytes
 from modelpilot.fleet import deployments
 from modelpilot.fleet.models import Deployment, Node, Pod
@@ -33,7 +33,7 @@ class DeploymentForm(forms.ModelForm):  # type: ignore[type-arg]
 
 class DeploymentAdmin(Acting, Listing):
     form = DeploymentForm
-    list_display = ("model", "desired", "running", "pinned", "replicas", "idle_seconds", "failing")
+    list_display = ("model", "desired", "running", "stays", "replicas", "idle_seconds", "failing")
     ordering = ("model",)
     changeable = CHANGEABLE
     fields = (
@@ -57,6 +57,10 @@ class DeploymentAdmin(Acting, Listing):
     def running(self, deployment: Deployment) -> SafeString | str:
         rows = ((link_to(pod, str(pod.id)[:8]), pod.phase) for pod in deployment.pods.all())
         return format_html_join(", ", "{} {}", rows) or "None"
+
+    @shown("Pinned")
+    def stays(self, deployment: Deployment) -> str:
+        return "pinned" if deployment.pinned else NOTHING
 
     @shown("Error")
     def failing(self, deployment: Deployment) -> str:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from django.db.models import Q
@@ -49,7 +49,7 @@ def content() -> dict[str, object]:
         "served": served,
         "figures": figures(sum(view.queued for view in served), len(failed)),
         "failures": failed[:FAILURES],
-        "earned": {"headers": HEADERS, "rows": [line(row) for row in rows[:40]]},
+        "earned": {"headers": HEADERS, "rows": [line(row) for row in by_model(rows)]},
         "total": total(rows),
         "days": DAYS,
         "chart": json.dumps(chart(rows)),
@@ -104,13 +104,23 @@ def most(count: int) -> str:
     return f"{count}+" if count >= MANY else f"{count}"
 
 
-HEADERS = ["Day", "Model", "Requests", "Revenue", "Cost", "Margin", "Device hours"]
+SUMMED = ("requests", "revenue", "cost", "device_seconds")
+HEADERS = ["Model", "Requests", "Revenue", "Cost", "Margin", "Device hours"]
+
+
+def by_model(rows: list[economics.Row]) -> list[economics.Row]:
+    """The sum of each model's days, what earned most first; its day is the latest."""
+    found: dict[str, economics.Row] = {}
+    for row in rows:
+        whole = found.get(row.model, economics.Row(row.day, row.model))
+        sums = {name: getattr(whole, name) + getattr(row, name) for name in SUMMED}
+        found[row.model] = replace(whole, **sums)
+    return sorted(found.values(), key=lambda row: (-row.revenue, row.model))
 
 
 def line(row: economics.Row) -> list[str]:
     money = (dollars(row.revenue), about(row.cost), about(row.margin))
-    hours = f"{row.device_seconds / 3600:.2f}"
-    return [f"{row.day}", row.model, f"{row.requests:,}", *money, hours]
+    return [row.model, f"{row.requests:,}", *money, f"{row.device_seconds / 3600:.2f}"]
 
 
 def total(rows: list[economics.Row]) -> dict[str, int]:

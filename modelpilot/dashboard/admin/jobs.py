@@ -36,9 +36,7 @@ def indented(value: Any) -> SafeString | str:
     if value is None:
         return NOTHING
     text = json.dumps(value, indent=2, ensure_ascii=False)
-    return format_html(
-        '<pre class="whitespace-pre-wrap break-words overflow-x-auto text-xs">{}</pre>', text
-    )
+    return format_html('<pre class="written">{}</pre>', text)
 
 
 def of_owner(rows: QuerySet[Any], text: str) -> QuerySet[Any]:

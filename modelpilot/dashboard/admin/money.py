@@ -53,7 +53,7 @@ class AccountAdmin(Listing):
     list_filter = ("code",)
     searched_by = "An account's e-mail address"
     fields = (
-        "id", "user", "code", "balance", "held", "frozen", "debits_pending", "debits_posted",
+        "id", "user", "code", "balance", "held", "state", "debits_pending", "debits_posted",
         "credits_pending", "credits_posted", "transfers",
     )  # fmt: skip
     readonly_fields = ("user", "balance", "held", "transfers")

@@ -89,6 +89,10 @@ def mark(request: HttpRequest) -> str:
     return static("modelpilot/mark.svg")
 
 
+def style(request: HttpRequest) -> str:
+    return static("modelpilot/admin.css")
+
+
 def entry(title: str, icon: str, name: str) -> dict[str, Any]:
     return {"title": title, "icon": icon, "link": reverse_lazy(name)}
 

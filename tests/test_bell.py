@@ -1,0 +1,20 @@
+"""An idle pod hears of a job at once, not when it looks by itself (every five seconds)."""
+
+import statistics
+import time
+
+from tests.api.caller import Caller
+from tests.system import System
+
+CALLS = 8
+
+
+def test_an_idle_pod_hears_at_once(system: System) -> None:
+    caller = Caller(system.base_url, system.account("listener@example.com", "1"))
+    assert caller.chat("hello", max_tokens=1).status_code == 200
+    waits = []
+    for _ in range(CALLS):
+        began = time.monotonic()
+        assert caller.chat("hello", max_tokens=1).status_code == 200
+        waits.append(time.monotonic() - began)
+    assert statistics.median(waits) < 2
