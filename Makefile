@@ -8,10 +8,11 @@ INSTALLED := .venv/installed
 SYSTEM := tests/backup/test_restore.py tests/chaos tests/fleet/test_serving.py tests/test_compose.py \
 	tests/test_overload.py tests/test_stalled_readers.py tests/test_stripe_check.py tests/test_up.py \
 	tests/upgrade
+SIEGE := tests/security/siege
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo stripe-demo stripe-check test test-system test-browser test-gpu test-money \
-	clients chaos soak mutations proof lint format bench load lock
+	test-security clients chaos soak mutations proof lint format bench load lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,10 +30,13 @@ stripe-check: $(INSTALLED) ## The same with Stripe itself, in its test mode, by 
 	@exec $(BIN)/python -m tests.stripe_check
 
 test: $(INSTALLED) ## Run the tests, on the real PostgreSQL and Valkey
-	@exec $(BIN)/python -m pytest $(addprefix --ignore ,$(SYSTEM)) $(ARGS)
+	@exec $(BIN)/python -m pytest $(addprefix --ignore ,$(SYSTEM) $(SIEGE)) $(ARGS)
 
 test-system: $(INSTALLED) ## Start, crowd, stop and break whole installations (minutes)
 	@exec $(BIN)/python -m pytest $(SYSTEM) $(ARGS)
+
+test-security: $(INSTALLED) ## Try every route, body and door as those who should not get in (minutes)
+	@exec $(BIN)/python -m pytest tests/security $(ARGS)
 
 clients: $(INSTALLED) ## Drive every route of OpenAI's with its clients for Python and JavaScript
 	@exec $(BIN)/python -m tests.clients $(ARGS)

@@ -23,11 +23,14 @@ from inference.errors import WeightsNotFound, WeightsRefused
 FORMATS = {
     ".safetensors", ".gguf", ".onnx", ".json", ".txt", ".model", ".npz", ".bin", ".wav", ".jinja",
 }  # fmt: skip
+# Of these, what may be large numbers and nothing else.
+DATA = {".safetensors", ".gguf", ".onnx", ".model", ".bin"}
 CODE = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".py"}
 # How a zip archive and a pickle begin: what PyTorch writes into a ".bin".
 PICKLED = re.compile(rb"PK\x03\x04|\x80[\x02-\x05][\x8a\x95}(\]c]")
 HUB = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^/]+))?(?:/(?P<path>.+))?")
 COMMIT = re.compile(r"[0-9a-f]{40}")
+LARGEST_CONFIG = 4 << 20
 READ_SIZE = 1 << 20
 
 
@@ -217,12 +220,40 @@ def _refuse_code(path: Path, source: Source) -> None:
             allowed = ", ".join(sorted(FORMATS))
             raise WeightsRefused(f"{file} is not loaded: only {allowed} are, as they hold no code.")
         # A checksum in the card says which bytes these are; without one, look at the first.
-        if file.suffix == ".bin" and source.sha256 is None and _is_pickled(file):
+        if file.suffix in DATA and source.sha256 is None and _is_pickled(file):
             raise WeightsRefused(f"{file} holds a pickle, which can run code; it is not loaded.")
+        if file.suffix == ".json" and _names_code(file):
+            raise WeightsRefused(
+                f"{file} names code to run (auto_map), and nobody's code is run. Take the entry "
+                "out, if the model's class is one that its library has."
+            )
 
 
 def _files(path: Path) -> Iterator[Path]:
-    return (file for file in path.rglob("*") if file.is_file()) if path.is_dir() else iter([path])
+    """What is behind a source; WeightsRefused for a link that leads out of its folder."""
+    if not path.is_dir():
+        yield path
+        return
+    home = path.resolve()
+    for file in path.rglob("*"):
+        # What is behind it was not looked at, and may be another's.
+        if file.is_symlink() and not file.resolve().is_relative_to(home):
+            raise WeightsRefused(
+                f"{file} is a link that leads out of the model's folder. Put a copy in its place."
+            )
+        if file.is_file():
+            yield file
+
+
+def _names_code(file: Path) -> bool:
+    """Whether transformers would look for classes in files beside this one."""
+    if "config" not in file.name or file.stat().st_size > LARGEST_CONFIG:
+        return False
+    try:
+        config = json.loads(file.read_bytes())
+    except ValueError:
+        return False
+    return isinstance(config, dict) and bool(config.get("auto_map"))
 
 
 def _is_pickled(file: Path) -> bool:

@@ -30,7 +30,7 @@ from django.http.response import HttpResponseBase
 from servestatic import ServeStaticASGI
 
 from modelpilot import checks
-from modelpilot.api.gate import Gate
+from modelpilot.api.gate import ALWAYS, Gate
 from modelpilot.api.routes import is_call
 from modelpilot.dashboard.static_files import compressed, typeface
 from modelpilot.hop import run_in
@@ -91,7 +91,15 @@ class Site:
         await handler(scope, receive, send)
 
 
-application = ServeStaticASGI(Gate(Site()), max_age=3600)
+def always(headers: Any, path: str, url: str) -> None:
+    """What the gate says of every answer, of static files."""
+    for name, value in ALWAYS:
+        headers[name.decode()] = value.decode()
+
+
+application = ServeStaticASGI(
+    Gate(Site()), max_age=3600, allow_all_origins=False, add_headers_function=always
+)
 storages = [each for finder in get_finders() for each in getattr(finder, "storages", {}).values()]
 # Of files with one name the first that is found counts, and here the last that is added.
 for storage in reversed(storages):

@@ -46,7 +46,23 @@ def check_secret(**_: Any) -> list[CheckMessage]:
                 id="modelpilot.E002",
             )
         ]
+    if is_example(settings.SECRET_KEY):
+        return [
+            Error(
+                "MODELPILOT_SECRET_KEY is no secret: it repeats itself, or is somebody's example.",
+                hint="`openssl rand -base64 48` prints one.",
+                id="modelpilot.E007",
+            )
+        ]
     return []
+
+
+# Random text has twenty different characters or more, and none of these words.
+EXAMPLES = ("insecure", "changeme", "change-me", "change_me", "example", "secret", "password")
+
+
+def is_example(secret: str) -> bool:
+    return len(set(secret)) < 10 or any(word in secret.lower() for word in EXAMPLES)
 
 
 @register

@@ -376,7 +376,15 @@ globals().update(email(EMAIL_URL))
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 DEBUG = False
-ALLOWED_HOSTS = [urlsplit(PUBLIC_URL).hostname or "*"] if PUBLIC_URL else ["*"]
+LOOPBACK_NAMES = ["localhost", "127.0.0.1", "[::1]"]
+# Whose name a page may be asked by. Where only this machine reaches us, a name that leads here is
+# that of a foreign site which wants its visitors' browsers to (DNS rebinding).
+if PUBLIC_URL:
+    ALLOWED_HOSTS = [urlsplit(PUBLIC_URL).hostname or "*"]
+elif HOST in LOOPBACK_NAMES or HOST == "::1":
+    ALLOWED_HOSTS = LOOPBACK_NAMES
+else:
+    ALLOWED_HOSTS = ["*"]
 ROOT_URLCONF = "modelpilot.urls"
 ASGI_APPLICATION = "modelpilot.asgi.application"
 AUTH_USER_MODEL = "accounts.User"
@@ -515,6 +523,8 @@ CSRF_COOKIE_NAME = "__Host-csrf" if PRODUCTION else "csrftoken"
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL] if PRODUCTION else []
 # Scripts read the token from the page.
 CSRF_COOKIE_HTTPONLY = True
+# By the gate, with every answer.
+SECURE_CONTENT_TYPE_NOSNIFF = False
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 # Where forms may lead by way of a redirect, besides to ourselves.

@@ -7,9 +7,10 @@ from billing import ledger
 from modelpilot.accounts.models import User
 from modelpilot.jobs import valkey
 from tests.cast import MOST_AT_ONCE, member
+from tests.shop import identity, shop, stripe
 from tests.system import system
 
-__all__ = ["system"]
+__all__ = ["identity", "shop", "stripe", "system"]
 
 
 @pytest.fixture(scope="session")

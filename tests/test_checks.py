@@ -3,12 +3,20 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SECRET = "x" * 40
+SECRET = "rI8m0Cq5uYk2wT9sXv4bZf7hJn1aLd6gPe3oQ"
+EXAMPLES = (
+    "x" * 40,
+    "0123456701234567012345670123456701234567",
+    "django-insecure-4#r$8z!q0w7e6t5y3u2i1o9p@a^s&d*f(g)h",
+    "please-change-me-to-something-long-and-random",
+    "ThisIsMySuperSecretKeyForModelPilot123456",
+)
 HTTPS = "https://api.example.com"
 
 
@@ -45,6 +53,10 @@ def test_a_fresh_clone_needs_nothing(tmp_path: Path) -> None:
     [
         ({"MODELPILOT_PUBLIC_URL": HTTPS}, "modelpilot.E001"),
         ({"MODELPILOT_PUBLIC_URL": HTTPS, "MODELPILOT_SECRET_KEY": "short"}, "modelpilot.E002"),
+        *(
+            ({"MODELPILOT_PUBLIC_URL": HTTPS, "MODELPILOT_SECRET_KEY": known}, "modelpilot.E007")
+            for known in EXAMPLES
+        ),
         ({"MODELPILOT_PUBLIC_URL": "api.example.com"}, "modelpilot.E003"),
         ({"MODELPILOT_LOG_FORMAT": "yaml"}, "modelpilot.E004"),
         ({"TRUSTED_PROXIES": "127.0.0.1,proxy.local"}, "'proxy.local' is neither"),
@@ -62,11 +74,21 @@ def test_the_web_process_refuses_by_itself(tmp_path: Path) -> None:
     assert "modelpilot.E001" in text
 
 
-def test_up_starts_nothing_without_a_secret(tmp_path: Path) -> None:
-    status, text = said("manage.py up", tmp_path, MODELPILOT_PUBLIC_URL=HTTPS)
+@pytest.mark.parametrize(
+    ("secret", "expected"), [({}, "E001"), ({"MODELPILOT_SECRET_KEY": EXAMPLES[0]}, "E007")]
+)
+def test_up_starts_nothing_without_a_secret(
+    tmp_path: Path,
+    secret: dict[str, str],
+    expected: str,
+    record_property: Callable[[str, object], None],
+) -> None:
+    status, text = said("manage.py up", tmp_path, MODELPILOT_PUBLIC_URL=HTTPS, **secret)
     assert status != 0
-    assert "modelpilot.E001" in text
+    assert f"modelpilot.{expected}" in text
     assert not (tmp_path / "postgres").exists()
+    kind = "an example for a secret" if secret else "no secret"
+    record_property("reached", f"{kind} in production: refuses to start")
 
 
 def test_a_secret_in_a_file_will_do(tmp_path: Path) -> None:
@@ -81,8 +103,8 @@ def test_a_secret_in_a_file_will_do(tmp_path: Path) -> None:
     assert (status, "no issues" in text) == (0, True), text
     code = (
         "-c import django; django.setup(); from django.conf import settings as s; "
-        "from modelpilot.api.gate import HSTS; "
-        "print(s.SESSION_COOKIE_SECURE, s.CSRF_COOKIE_SECURE, s.SESSION_COOKIE_NAME, HSTS)"
+        "from modelpilot.api.gate import ALWAYS; "
+        "print(s.SESSION_COOKIE_SECURE, s.CSRF_COOKIE_SECURE, s.SESSION_COOKIE_NAME, ALWAYS[1:])"
     )
     _, text = said(code, tmp_path, **env)
     assert text.startswith("True True __Host-session [(b'strict-transport-security'"), text

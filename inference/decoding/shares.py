@@ -118,6 +118,7 @@ def load(share: Share) -> tuple[Runner, int]:
         dtype=getattr(torch, share.dtype),
         attn_implementation=attention.NAME,
         local_files_only=True,
+        use_safetensors=True,
         **placement(share),
     ).eval()
     if share.of > 1:

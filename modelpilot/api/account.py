@@ -9,6 +9,8 @@ from billing import ledger, prices
 from billing.money import usd
 from modelpilot.accounts.keys import PREFIX, Principal
 from modelpilot.accounts.models import ApiKey
+from modelpilot.api.answers import account as answers
+from modelpilot.api.answers.shapes import ListOf
 from modelpilot.api.auth import PERMISSIONS, Key, principal_of
 from modelpilot.api.models import price_body
 from modelpilot.errors import ApiError
@@ -20,7 +22,7 @@ from modelpilot.jobs.shown import timestamp
 router = Router(tags=["Account"])
 
 
-@router.get("/balance", auth=Key("read"), summary="Read the balance")
+@router.get("/balance", auth=Key("read"), summary="Read the balance", response=answers.Balance)
 async def read_balance(request: HttpRequest) -> HttpResponseBase:
     """What you own, what running jobs hold of it, and what can be spent, in USD."""
     balance = await hop(ledger.balance, principal_of(request).user_id)
@@ -34,7 +36,7 @@ async def read_balance(request: HttpRequest) -> HttpResponseBase:
     )
 
 
-@router.get("/key", auth=Key("read"), summary="Read this API key")
+@router.get("/key", auth=Key("read"), summary="Read this API key", response=answers.Key)
 async def read_key(request: HttpRequest) -> HttpResponseBase:
     """What the key that you call with may do, and what it has spent today and this month (UTC).
     A browser session has no key: 404."""
@@ -70,7 +72,12 @@ def key_body(principal: Principal) -> dict[str, Any]:
     }
 
 
-@router.get("/pricing", auth=Key(*PERMISSIONS, any_of=True), summary="List prices")
+@router.get(
+    "/pricing",
+    auth=Key(*PERMISSIONS, any_of=True),
+    summary="List prices",
+    response=ListOf[answers.PricedModel],
+)
 async def list_prices(request: HttpRequest) -> HttpResponseBase:
     """The price of every model in the catalog, in USD: for a request by itself, and by its `parts`
     (tokens by the million, characters by the thousand)."""

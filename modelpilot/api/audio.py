@@ -9,6 +9,7 @@ from ninja import Router
 from billing.money import usd
 from inference.types import Kind
 from modelpilot.api import native, waiting
+from modelpilot.api.answers.jobs import Accepted, Failed, GeneratedAudio, Pending
 from modelpilot.api.auth import Key
 from modelpilot.api.schemas import AudioBody
 from modelpilot.api.voices import check_voice
@@ -21,7 +22,12 @@ router = Router(tags=["Audio"])
 WAIT_S = 25.0
 
 
-@router.post("/generate/audio", auth=Key("generate"), summary="Generate speech")
+@router.post(
+    "/generate/audio",
+    auth=Key("generate"),
+    summary="Generate speech",
+    response={200: GeneratedAudio, 202: Accepted},
+)
 async def generate_audio(request: HttpRequest, body: AudioBody) -> HttpResponseBase:
     """Speak a text. 200 with the audio, or 202 with a `poll_url` where that takes longer."""
     check_voice(body.model, body.voice, body.speed, body.audio_prompt)
@@ -40,6 +46,7 @@ async def generate_audio(request: HttpRequest, body: AudioBody) -> HttpResponseB
     "/generate/audio/status/{job_id}",
     auth=Key("read", "generate", any_of=True, polling=True),
     summary="Poll generated speech",
+    response={200: GeneratedAudio | Failed, 202: Pending},
 )
 async def audio_status(request: HttpRequest, job_id: str) -> HttpResponseBase:
     """202 while the job is pending, then 200 with its `status`."""

@@ -25,15 +25,19 @@ SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
 class Key(HttpBearer):
-    """A bearer key with permissions: all of `needed`, or one of them if `any_of`."""
+    """A bearer key with permissions: all of `needed`, or one of them if `any_of`; `deploys`: of
+    an account that may deploy models."""
 
     is_async = True
 
-    def __init__(self, *needed: str, any_of: bool = False, polling: bool = False) -> None:
+    def __init__(
+        self, *needed: str, any_of: bool = False, polling: bool = False, deploys: bool = False
+    ) -> None:
         super().__init__()
         self.needed = needed
         self.any_of = any_of
         self.polling = polling
+        self.deploys = deploys
 
     async def __call__(self, request: HttpRequest) -> Principal:
         try:
@@ -68,6 +72,13 @@ class Key(HttpBearer):
         missing = [name for name in self.needed if name not in principal.permissions]
         if missing and not (self.any_of and len(missing) < len(self.needed)):
             raise permission_denied(missing)
+        if self.deploys and not principal.can_deploy:
+            raise ApiError(
+                403,
+                "permission_denied",
+                "Your account may not deploy models. Ask the operator for the permission.",
+                type="permission_error",
+            )
 
     async def count_refused(self, request: HttpRequest) -> None:
         """A refused call counts too, but its own refusal comes first."""
@@ -128,13 +139,3 @@ def principal_of(request: HttpRequest) -> Principal:
     principal: Any = request.auth  # type: ignore[attr-defined]
     assert isinstance(principal, Principal)
     return principal
-
-
-def require_deployer(request: HttpRequest) -> None:
-    if not principal_of(request).can_deploy:
-        raise ApiError(
-            403,
-            "permission_denied",
-            "Your account may not deploy models. Ask the operator for the permission.",
-            type="permission_error",
-        )

@@ -18,10 +18,13 @@ from billing.models import Purchase
 from billing.money import MICROS_PER_USD, usd
 from billing.statement import Entry
 from modelpilot.api import gate, limits
+from modelpilot.api.answers import account as answers
+from modelpilot.api.answers.shapes import PageOf
 from modelpilot.api.auth import Key, principal_of
 from modelpilot.api.envelope import respond
+from modelpilot.api.openapi import sends
 from modelpilot.api.outputs import absolute
-from modelpilot.api.schemas import CheckoutBody, RedeemBody
+from modelpilot.api.schemas import CheckoutBody, RedeemBody, spelled
 from modelpilot.errors import ApiError
 from modelpilot.hop import hop, hop_out
 from modelpilot.jobs import statement as monthly
@@ -42,6 +45,9 @@ NOT_SET_UP = ApiError(
     "Credit can't be bought here: the operator has not set up payments. Ask for credit or a code.",
     headers={"x-should-retry": "false"},
 )
+# Times in answers are Unix seconds, so they may be asked for as such.
+Moment = Annotated[datetime, spelled(type=["string", "number"], format="date-time")]
+
 AWAY = ApiError(
     503,
     "payments_unavailable",
@@ -51,7 +57,12 @@ AWAY = ApiError(
 )
 
 
-@router.get("/billing", auth=Key("read", polling=True), summary="Read the account's money")
+@router.get(
+    "/billing",
+    auth=Key("read", polling=True),
+    summary="Read the account's money",
+    response=answers.Billing,
+)
 async def read_billing(request: HttpRequest) -> HttpResponseBase:
     """The balance with what is owed (`debt`, repaid first from later credit), whether the
     account is `frozen`, and whether credit can be bought here."""
@@ -74,7 +85,9 @@ async def read_billing(request: HttpRequest) -> HttpResponseBase:
     return JsonResponse(await hop(read))
 
 
-@router.post("/billing/checkout", auth=Key("read"), summary="Buy credit")
+@router.post(
+    "/billing/checkout", auth=Key("read"), summary="Buy credit", response={201: answers.Purchase}
+)
 async def create_checkout(request: HttpRequest, body: CheckoutBody) -> HttpResponseBase:
     """A page (`url`) on which `amount` USD are paid. The first purchase earns half on top."""
     if not payments.configured():
@@ -94,7 +107,12 @@ async def create_checkout(request: HttpRequest, body: CheckoutBody) -> HttpRespo
         raise AWAY from error
 
 
-@router.get("/billing/purchases", auth=Key("read", polling=True), summary="List purchases")
+@router.get(
+    "/billing/purchases",
+    auth=Key("read", polling=True),
+    summary="List purchases",
+    response=PageOf[answers.Purchase],
+)
 async def list_purchases(
     request: HttpRequest,
     limit: Annotated[int, Query(ge=1, le=100)] = PAGE,
@@ -116,7 +134,9 @@ async def list_purchases(
     return JsonResponse(await hop(listed))
 
 
-@router.post("/billing/redeem", auth=Key("read"), summary="Redeem a code")
+@router.post(
+    "/billing/redeem", auth=Key("read"), summary="Redeem a code", response=answers.Redemption
+)
 async def redeem(request: HttpRequest, body: RedeemBody) -> HttpResponseBase:
     """Add the credit of a code, once per account."""
     owner = principal_of(request).user_id
@@ -140,13 +160,19 @@ async def redeem(request: HttpRequest, body: RedeemBody) -> HttpResponseBase:
     )
 
 
-@router.get("/billing/transfers", auth=Key("read", polling=True), summary="List moves of money")
+@router.get(
+    "/billing/transfers",
+    auth=Key("read", polling=True),
+    summary="List moves of money",
+    response=PageOf[answers.Transfer],
+    openapi_extra=sends("text/csv"),
+)
 async def list_transfers(
     request: HttpRequest,
     limit: Annotated[int, Query(ge=1, le=CSV_PAGE)] = PAGE,
     after: Annotated[int | None, Query(ge=1, le=2**62)] = None,
-    since: datetime | None = None,
-    until: datetime | None = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
     format: Literal["json", "csv"] = "json",  # noqa: A002 - the query's word
 ) -> HttpResponseBase:
     """What came into your account (+) and left it (-), newest first; as JSON at most 100, as
@@ -171,16 +197,23 @@ async def list_transfers(
     )
 
 
-@router.get("/billing/statement", auth=Key("read", polling=True), summary="Read a month")
+@router.get(
+    "/billing/statement",
+    auth=Key("read", polling=True),
+    summary="Read a month",
+    response=answers.Statement,
+    openapi_extra=sends("text/csv"),
+)
 async def read_statement(
     request: HttpRequest,
-    month: Annotated[str, Field(max_length=7)] | None = None,
+    month: Annotated[str, Field(max_length=7), spelled(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
+    | None = None,
     format: Literal["json", "csv"] = "json",  # noqa: A002 - the query's word
 ) -> HttpResponseBase:
     """The account's statement of a `month` like 2026-11 (UTC; the running one, unless you say):
     what it began with, what came in, what the jobs of each model cost, what is left. `url` is the
     page to print, for fifteen minutes."""
-    first = monthly.first_of(month or f"{timezone.now():%Y-%m}")
+    first = monthly.first_of(f"{timezone.now():%Y-%m}" if month is None else month)
     if first is None:
         raise ApiError(
             422,

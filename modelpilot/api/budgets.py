@@ -9,6 +9,7 @@ from billing.models import LowBalance
 from billing.money import micros, usd
 from modelpilot.accounts.keys import Principal
 from modelpilot.accounts.models import ApiKey
+from modelpilot.api.answers import account as answers
 from modelpilot.api.auth import Key, principal_of
 from modelpilot.api.schemas import BudgetBody, LowBalanceBody
 from modelpilot.errors import ApiError
@@ -19,21 +20,26 @@ from modelpilot.jobs.budgets import Cap
 router = Router(tags=["Account"])
 
 
-@router.get("/budgets", auth=Key("read"), summary="List budgets")
+@router.get("/budgets", auth=Key("read"), summary="List budgets", response=answers.Budgets)
 async def list_budgets(request: HttpRequest) -> HttpResponseBase:
     """What the account and each of its keys may spend a day and a month (UTC), and what they have:
     `spent` includes what jobs under way hold. `low_balance`: below it you get a mail."""
     return JsonResponse(await hop(listed, principal_of(request)))
 
 
-@router.put("/budgets", auth=Key("read"), summary="Set a budget")
+@router.put("/budgets", auth=Key("read"), summary="Set a budget", response=answers.Budgets)
 async def put_budget(request: HttpRequest, body: BudgetBody) -> HttpResponseBase:
     """What the account, or one `key`, may spend a `period`: `cap` in USD, null ends it. You get a
     mail at `soft_percent` of it or at `soft_limit`. In the browser only: no key sets budgets."""
     return JsonResponse(await hop(put, principal_of(request), body))
 
 
-@router.put("/budgets/low_balance", auth=Key("read"), summary="Set the low-balance mail")
+@router.put(
+    "/budgets/low_balance",
+    auth=Key("read"),
+    summary="Set the low-balance mail",
+    response=answers.Budgets,
+)
 async def put_low_balance(request: HttpRequest, body: LowBalanceBody) -> HttpResponseBase:
     """Mail me once my balance falls below `threshold` USD; null: never. In the browser only."""
     return JsonResponse(await hop(warn, principal_of(request), body))

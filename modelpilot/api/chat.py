@@ -12,8 +12,11 @@ from ninja import Router
 from billing.money import usd
 from inference.types import Kind
 from modelpilot.api import ordering, waiting
+from modelpilot.api.answers.jobs import Job as JobAnswer
+from modelpilot.api.answers.openai import ChatCompletion
 from modelpilot.api.auth import Key
 from modelpilot.api.jobs import accepted
+from modelpilot.api.openapi import sends
 from modelpilot.api.ordering import Placed
 from modelpilot.api.text import ChatBody, TextBody
 from modelpilot.errors import ApiError
@@ -31,7 +34,13 @@ BEGIN_S = 2.0
 DONE = b"data: [DONE]\n\n"
 
 
-@router.post("/chat/completions", auth=Key("read", "proxy"), summary="Create a chat completion")
+@router.post(
+    "/chat/completions",
+    auth=Key("read", "proxy"),
+    summary="Create a chat completion",
+    response={200: ChatCompletion, 202: JobAnswer},
+    openapi_extra=sends("text/event-stream"),
+)
 async def create_chat_completion(request: HttpRequest, body: ChatBody) -> HttpResponseBase:
     """Continue a conversation. With `stream: true` the answer comes as Server-Sent Events, and
     with the header `Prefer: respond-async` as a job to look at later."""

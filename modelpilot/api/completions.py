@@ -7,14 +7,23 @@ from django.http import HttpRequest, HttpResponseBase
 from ninja import Router
 
 from modelpilot.api import chat
+from modelpilot.api.answers import openai as answers
+from modelpilot.api.answers.jobs import Job
 from modelpilot.api.auth import Key
+from modelpilot.api.openapi import sends
 from modelpilot.api.text import CompletionBody
 from modelpilot.jobs.parts import Event, Logprobs
 
 router = Router(tags=["OpenAI-compatible"])
 
 
-@router.post("/completions", auth=Key("read", "proxy"), summary="Create a completion")
+@router.post(
+    "/completions",
+    auth=Key("read", "proxy"),
+    summary="Create a completion",
+    response={200: answers.Completion, 202: Job},
+    openapi_extra=sends("text/event-stream"),
+)
 async def create_completion(request: HttpRequest, body: CompletionBody) -> HttpResponseBase:
     """Continue a text, as it stands. `stream` and `Prefer: respond-async` are as in a chat."""
     repeated = body.prompt if body.echo else ""

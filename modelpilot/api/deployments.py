@@ -9,7 +9,9 @@ from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from ninja import Query, Router
 
 from inference.picking import Choice
-from modelpilot.api.auth import Key, require_deployer
+from modelpilot.api.answers import deployments as answers
+from modelpilot.api.answers.shapes import ListOf
+from modelpilot.api.auth import Key
 from modelpilot.api.health import valkey_answers
 from modelpilot.api.schemas import DeployBody, DeploymentChange
 from modelpilot.errors import ApiError
@@ -22,41 +24,50 @@ from modelpilot.hop import hop
 from modelpilot.jobs.models import Job
 
 router = Router(tags=["Deployments"])
+DEPLOYER = Key("read", deploys=True)
 # At /api, the one path of the original that is not under /api/v1.
 health_router = Router(tags=["Deployments"])
 
 
-@router.get("/deployments", auth=Key("read"), summary="List deployments")
+@router.get(
+    "/deployments", auth=DEPLOYER, summary="List deployments", response=ListOf[answers.Deployment]
+)
 async def list_deployments(request: HttpRequest) -> HttpResponseBase:
     """What is deployed: its pods, its queue, what was measured, and how long a job takes now."""
-    require_deployer(request)
     found = await hop(overview.all_deployments)
     return JsonResponse({"object": "list", "data": [deployment_body(each) for each in found]})
 
 
-@router.get("/devices", auth=Key("read"), summary="List devices")
+@router.get("/devices", auth=DEPLOYER, summary="List devices", response=ListOf[answers.Device])
 async def list_devices(request: HttpRequest) -> HttpResponseBase:
     """The CPUs and GPUs of all machines: memory in MB, and the pods that sit there."""
-    require_deployer(request)
     found = await hop(overview.all_devices)
     data = [{"object": "device", **asdict(each)} for each in found]
     return JsonResponse({"object": "list", "data": data})
 
 
-@router.get("/deployments/{deployment_id}", auth=Key("read"), summary="Get a deployment")
+@router.get(
+    "/deployments/{deployment_id}",
+    auth=DEPLOYER,
+    summary="Get a deployment",
+    response=answers.Deployment,
+)
 async def get_deployment(request: HttpRequest, deployment_id: str) -> HttpResponseBase:
     """One deployment, as the list has it."""
-    require_deployer(request)
     return JsonResponse(await hop(lambda: body_of(find(deployment_id))))
 
 
-@router.patch("/deployments/{deployment_id}", auth=Key("read"), summary="Change a deployment")
+@router.patch(
+    "/deployments/{deployment_id}",
+    auth=DEPLOYER,
+    summary="Change a deployment",
+    response=answers.Deployment,
+)
 async def change_deployment(
     request: HttpRequest, deployment_id: str, body: DeploymentChange
 ) -> HttpResponseBase:
     """Pin it (one pod stays loaded), set its most pods, its idle time, its engine or the number of
     its devices (null: the default); these two are of the pods that start from now on."""
-    require_deployer(request)
 
     def change() -> dict[str, Any]:
         return body_of(
@@ -66,10 +77,11 @@ async def change_deployment(
     return JsonResponse(await hop(change))
 
 
-@router.post("/deployments", auth=Key("read"), summary="Deploy a model")
+@router.post(
+    "/deployments", auth=DEPLOYER, summary="Deploy a model", response={201: answers.Deployment}
+)
 async def create_deployment(request: HttpRequest, body: DeployBody) -> HttpResponseBase:
     """Serve a model of the catalog; its first pod starts with its first job."""
-    require_deployer(request)
     card = cards().find(body.model)
     if card is None:
         raise ApiError(
@@ -85,17 +97,25 @@ async def create_deployment(request: HttpRequest, body: DeployBody) -> HttpRespo
     return JsonResponse(await hop(deploy), status=201)
 
 
-@router.post("/deployments/{deployment_id}/start", auth=Key("read"), summary="Start a deployment")
+@router.post(
+    "/deployments/{deployment_id}/start",
+    auth=DEPLOYER,
+    summary="Start a deployment",
+    response=answers.Deployment,
+)
 async def start_deployment(request: HttpRequest, deployment_id: str) -> HttpResponseBase:
     """Serve its model again."""
-    require_deployer(request)
     return JsonResponse(await hop(change, deployment_id, deployments.start))
 
 
-@router.post("/deployments/{deployment_id}/stop", auth=Key("read"), summary="Stop a deployment")
+@router.post(
+    "/deployments/{deployment_id}/stop",
+    auth=DEPLOYER,
+    summary="Stop a deployment",
+    response=answers.Deployment,
+)
 async def stop_deployment(request: HttpRequest, deployment_id: str) -> HttpResponseBase:
     """Stop its pods once their jobs are done; requests for it are answered 503."""
-    require_deployer(request)
     return JsonResponse(await hop(change, deployment_id, deployments.stop))
 
 
@@ -162,6 +182,7 @@ def rounded(seconds: float | None) -> float | None:
     "/deployments/{deployment_id}/health",
     auth=Key("read", polling=True),
     summary="Check a deployment",
+    response={200: answers.Health, 503: answers.Health},
 )
 async def deployment_health(
     request: HttpRequest, deployment_id: str, strict: Annotated[bool, Query()] = False

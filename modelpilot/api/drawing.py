@@ -15,12 +15,12 @@ from modelpilot.api.schemas import (
     MaxCost,
     ModelName,
     Native,
+    NotBlank,
     Number,
     OpenAI,
     Seed,
     WebhookUrl,
     Whole,
-    not_blank,
 )
 from modelpilot.errors import ApiError
 from modelpilot.fleet.catalog import cards
@@ -58,7 +58,7 @@ def canonical(text: str) -> str:
     return base64.b64encode(decoded(text)).decode()
 
 
-Prompt = Annotated[str, Field(max_length=PROMPT_LENGTH), AfterValidator(not_blank)]
+Prompt = Annotated[NotBlank, Field(max_length=PROMPT_LENGTH)]
 Negative = Annotated[str, Field(max_length=PROMPT_LENGTH)]
 Size = Annotated[Whole, Field(ge=1, le=LARGEST)]
 Guidance = Annotated[Number, Field(ge=0, le=100)]

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field
 
 from inference.types import Kind
 from modelpilot.api import ordering, waiting
+from modelpilot.api.answers import openai as answers
 from modelpilot.api.auth import Key
 from modelpilot.api.chat import failure, particulars
 from modelpilot.api.schemas import MaxCost, ModelName, OpenAI, WebhookUrl, Whole
@@ -53,7 +54,12 @@ class EmbeddingsBody(OpenAI):
         return {"inputs": self.input, "dimensions": self.dimensions}
 
 
-@router.post("/embeddings", auth=Key("read", "proxy"), summary="Create embeddings")
+@router.post(
+    "/embeddings",
+    auth=Key("read", "proxy"),
+    summary="Create embeddings",
+    response=answers.Embeddings,
+)
 async def create_embeddings(request: HttpRequest, body: EmbeddingsBody) -> HttpResponseBase:
     """Turn texts into vectors whose angles tell how near they are in meaning. Each text is read
     as a whole: one that is too long is refused, not cut off."""

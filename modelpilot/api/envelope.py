@@ -6,9 +6,12 @@ from typing import Any
 
 import orjson
 from asgiref.sync import iscoroutinefunction
+from django.core.exceptions import SuspiciousOperation
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.http.multipartparser import MultiPartParserError
 from django.utils.decorators import sync_and_async_middleware
+from django.views.defaults import bad_request
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
@@ -21,6 +24,9 @@ from modelpilot.hop import TooLate
 log = logging.getLogger(__name__)
 
 NOT_FOUND = ApiError(404, "not_found", "There is nothing at this address. See /api/v1/docs.")
+MALFORMED = ApiError(
+    400, "bad_request", "The request is malformed. Check its headers and, if it is one, its form."
+)
 BROKEN = ApiError(
     500,
     "internal_error",
@@ -41,7 +47,8 @@ def respond(error: ApiError) -> HttpResponse:
         orjson.dumps(error.body()),
         status=error.status,
         content_type="application/json",
-        headers=error.headers,
+        # Whoever stands between may not keep what is an account's own.
+        headers={"Cache-Control": "private, no-store", **(error.headers or {})},
     )
 
 
@@ -76,6 +83,8 @@ def translate(request: HttpRequest, error: Exception) -> ApiError:
             return cause if isinstance(cause, ApiError) else http_error(error)
         case Http404():
             return NOT_FOUND
+        case SuspiciousOperation() | MultiPartParserError():
+            return MALFORMED
         case TooLate():
             return overloaded()
         case OperationalError() | InterfaceError():
@@ -109,10 +118,21 @@ def envelope(get_response: Next) -> Next:
     if iscoroutinefunction(get_response):
 
         async def answer(request: HttpRequest) -> HttpResponseBase:
-            return finished(request, await get_response(request))
+            return finished(request, malformed(request) or await get_response(request))
 
         return answer
-    return lambda request: finished(request, get_response(request))
+    return lambda request: finished(request, malformed(request) or get_response(request))
+
+
+def malformed(request: HttpRequest) -> HttpResponseBase | None:
+    """The answer to what PostgreSQL can't be asked, nor anybody else: an address with a NUL."""
+    if "\x00" not in request.path and "%00" not in request.META.get("QUERY_STRING", ""):
+        return None
+    return (
+        respond(MALFORMED)
+        if gate.is_api(request.path)
+        else bad_request(request, SuspiciousOperation())
+    )
 
 
 def finished(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
@@ -126,6 +146,9 @@ def finished(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBa
         response = respond(unasked(response.status_code, request.method or ""))
         if allow:
             response.headers["Allow"] = allow
+    if gate.is_api(request.path):
+        # Of answers as of errors.
+        response.headers.setdefault("Cache-Control", "private, no-store")
     if isinstance(response, HttpResponse) and not response.streaming:
         response.headers["Content-Length"] = str(len(response.content))
     return response
@@ -140,7 +163,7 @@ def unasked(status: int, method: str) -> ApiError:
                 405, "method_not_allowed", f"This route does not take {method}. See /api/v1/docs."
             )
         case 400:
-            return ApiError(400, "bad_request", "The request is malformed. Check its headers.")
+            return MALFORMED
     return (
         ApiError(status, "invalid_request", "The request was refused.") if status < 500 else BROKEN
     )

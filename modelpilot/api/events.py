@@ -9,6 +9,7 @@ from ninja import Router
 
 from modelpilot.api import jobs, waiting
 from modelpilot.api.auth import PERMISSIONS, Key
+from modelpilot.api.openapi import sends
 from modelpilot.errors import ApiError
 from modelpilot.hop import hop
 from modelpilot.jobs import parts
@@ -23,6 +24,8 @@ router = Router(tags=["Jobs"])
     "/jobs/{job_id}/events",
     auth=Key(*PERMISSIONS, any_of=True, polling=True),
     summary="Follow a job",
+    response={200: None},
+    openapi_extra=sends("text/event-stream"),
 )
 async def follow_job(request: HttpRequest, job_id: str) -> HttpResponseBase:
     """Server-Sent Events: `state`, `delta`, `sound`, `progress`, `preview`, `restart`, and at last

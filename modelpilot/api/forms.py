@@ -23,9 +23,12 @@ def read_form(
     A form's boundary is another each time, so its bytes would not do. Files become base64. The
     fields in `lists` may come several times in a form. Raises ApiError 400 or 422.
     """
-    fields = form(request, lists) if is_form(request) else parse_json(request)
+    known = {field.alias or name for name, field in model.model_fields.items()}
+    as_form = is_form(request)
+    fields = form(request, lists, known) if as_form else parse_json(request)
     try:
-        body = model.model_validate(fields)
+        # All that a form has is text.
+        body = model.model_validate(fields, strict=not as_form)
     except ValidationError as error:
         # As ninja numbers them: the source and the body's name first.
         errors: list[Any] = [{**e, "loc": ("body", "body", *e["loc"])} for e in error.errors()]
@@ -37,22 +40,23 @@ def is_form(request: HttpRequest) -> bool:
     return request.content_type in ("multipart/form-data", "application/x-www-form-urlencoded")
 
 
-def form(request: HttpRequest, lists: tuple[str, ...]) -> dict[str, Any]:
-    """A form's fields and files by name; `image[]`, as SDKs write a list, is `image`."""
+def form(request: HttpRequest, lists: tuple[str, ...], known: set[str]) -> dict[str, Any]:
+    """A form's fields and files by name; `image[]`, as SDKs write a list, is `image`. What nobody
+    knows may come as often as it likes."""
     fields: dict[str, Any] = {}
     for name, values in request.POST.lists():
         if name.removesuffix("[]") in lists:
             fields.setdefault(name.removesuffix("[]"), []).extend(values)
         else:
-            add(fields, name, values)
+            add(fields, name, values, known)
     for name, files in request.FILES.lists():
-        add(fields, name, [base64.b64encode(file.read()).decode() for file in files])
+        add(fields, name, [base64.b64encode(file.read()).decode() for file in files], known)
     return fields
 
 
-def add(fields: dict[str, Any], name: str, values: list[str]) -> None:
+def add(fields: dict[str, Any], name: str, values: list[str], known: set[str]) -> None:
     plain = name.removesuffix("[]")
-    if len(values) > 1 or plain in fields:
+    if plain in known and (len(values) > 1 or plain in fields):
         raise ApiError(
             400,
             "unsupported_parameter",

@@ -23,11 +23,12 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 SANE_ID = re.compile(rb"[A-Za-z0-9._:\-]{1,100}")
-HSTS = (
-    [(b"strict-transport-security", f"max-age={settings.SECURE_HSTS_SECONDS}".encode())]
-    if settings.SECURE_HSTS_SECONDS
-    else []
-)
+# What every answer says, files of ours too.
+ALWAYS = [(b"x-content-type-options", b"nosniff")]
+if settings.SECURE_HSTS_SECONDS:
+    ALWAYS.append(
+        (b"strict-transport-security", f"max-age={settings.SECURE_HSTS_SECONDS}".encode())
+    )
 # A client that has read nothing for so long has left, whatever its kernel says.
 STALLED_S = 300.0
 # A whole body for Django when there is none, or when it must not see one.
@@ -64,8 +65,7 @@ class Gate:
                 message["headers"] = [
                     *message["headers"],
                     (b"x-request-id", request_id),
-                    (b"x-content-type-options", b"nosniff"),
-                    *HSTS,
+                    *ALWAYS,
                     *(
                         (name.lower().encode(), value.encode())
                         for name, value in scope["modelpilot.headers"].items()

@@ -10,6 +10,8 @@ from pydantic import Field, model_validator
 from billing.money import usd
 from inference.types import Kind
 from modelpilot.api import native, ordering, waiting
+from modelpilot.api.answers.jobs import Accepted, Failed, GeneratedImages, Pending
+from modelpilot.api.answers.openai import Images
 from modelpilot.api.auth import Key
 from modelpilot.api.drawing import (
     Count,
@@ -68,7 +70,12 @@ class ImageBody(DrawingBody):
         return self
 
 
-@router.post("/generate/image", auth=Key("generate"), summary="Generate images")
+@router.post(
+    "/generate/image",
+    auth=Key("generate"),
+    summary="Generate images",
+    response={200: GeneratedImages, 202: Accepted},
+)
 async def generate_image(request: HttpRequest, body: ImageBody) -> HttpResponseBase:
     """Draw a picture. 200 with `images`, or 202 with a `poll_url` where that takes longer."""
     return await native.generate(
@@ -86,6 +93,7 @@ async def generate_image(request: HttpRequest, body: ImageBody) -> HttpResponseB
     "/generate/image/status/{job_id}",
     auth=Key("read", "generate", any_of=True, polling=True),
     summary="Poll generated images",
+    response={200: GeneratedImages | Failed, 202: Pending},
 )
 async def image_status(
     request: HttpRequest, job_id: str, response_format: str = BASE64
@@ -159,7 +167,9 @@ class EditsBody(GenerationsBody):
         return self
 
 
-@openai_router.post("/images/generations", auth=Key("read", "proxy"), summary="Create images")
+@openai_router.post(
+    "/images/generations", auth=Key("read", "proxy"), summary="Create images", response=Images
+)
 async def create_images(request: HttpRequest, body: GenerationsBody) -> HttpResponseBase:
     """Draw pictures and wait for them, cold start included. Links and base64, or what
     `response_format` asks for."""
@@ -171,6 +181,7 @@ async def create_images(request: HttpRequest, body: GenerationsBody) -> HttpResp
     auth=Key("read", "proxy"),
     summary="Edit an image",
     openapi_extra=described(EditsBody, "image", "mask"),
+    response=Images,
 )
 async def edit_image(request: HttpRequest) -> HttpResponseBase:
     """Draw a picture again after a prompt: all of it, or where the `mask` is transparent."""
@@ -203,8 +214,8 @@ async def draw(
 
 def drawn(request: HttpRequest, job: Job, response_format: str | None) -> HttpResponseBase:
     """OpenAI's answer, from a job that has ended; ApiError if it did not succeed."""
-    if job.state != Job.State.SUCCEEDED:
-        raise shown.job_error(job.error)
+    if failure := shown.failure(job):
+        raise failure
     files = pictures(request, job, None if response_format == "url" else "b64_json")
     hidden = {"filename"} | ({"url"} if response_format == "b64_json" else set())
     return JsonResponse(

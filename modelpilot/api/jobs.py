@@ -9,6 +9,8 @@ from pydantic import Field
 
 from inference.types import Kind
 from modelpilot.api import ordering, waiting
+from modelpilot.api.answers import jobs as answers
+from modelpilot.api.answers.shapes import PageOf
 from modelpilot.api.auth import PERMISSIONS, Key, permission_denied, principal_of
 from modelpilot.api.outputs import absolute
 from modelpilot.api.schemas import ReplayBody
@@ -24,7 +26,9 @@ router = Router(tags=["Jobs"])
 PAGE = 20
 
 
-@router.get("/jobs", auth=Key("read", polling=True), summary="List jobs")
+@router.get(
+    "/jobs", auth=Key("read", polling=True), summary="List jobs", response=PageOf[answers.Job]
+)
 async def list_jobs(
     request: HttpRequest,
     limit: Annotated[int, Query(ge=1, le=100)] = PAGE,
@@ -56,14 +60,22 @@ async def list_jobs(
 
 
 @router.get(
-    "/jobs/{job_id}", auth=Key(*PERMISSIONS, any_of=True, polling=True), summary="Read a job"
+    "/jobs/{job_id}",
+    auth=Key(*PERMISSIONS, any_of=True, polling=True),
+    summary="Read a job",
+    response=answers.Job,
 )
 async def read_job(request: HttpRequest, job_id: str) -> HttpResponseBase:
     """One job, under any spelling of its id."""
     return JsonResponse(await hop(lambda: job_body(request, find(request, job_id))))
 
 
-@router.post("/jobs/{job_id}/cancel", auth=Key(*PERMISSIONS, any_of=True), summary="Cancel a job")
+@router.post(
+    "/jobs/{job_id}/cancel",
+    auth=Key(*PERMISSIONS, any_of=True),
+    summary="Cancel a job",
+    response=answers.Job,
+)
 async def cancel_job(request: HttpRequest, job_id: str) -> HttpResponseBase:
     """Stop a job. One that waits costs nothing; one that runs ends within a second and costs
     what it has delivered; one that has ended stays as it is."""
@@ -80,6 +92,7 @@ async def cancel_job(request: HttpRequest, job_id: str) -> HttpResponseBase:
     "/jobs/{job_id}/replay",
     auth=Key(*PERMISSIONS, any_of=True),
     summary="Run a job again",
+    response={202: answers.Job},
 )
 async def replay_job(
     request: HttpRequest, job_id: str, body: ReplayBody | None = None
@@ -102,7 +115,9 @@ async def replay_job(
     return await hop(accepted, request, placed.id)
 
 
-@router.delete("/jobs/{job_id}", auth=Key("read"), summary="Delete a job's content")
+@router.delete(
+    "/jobs/{job_id}", auth=Key("read"), summary="Delete a job's content", response={204: None}
+)
 async def delete_job(request: HttpRequest, job_id: str) -> HttpResponseBase:
     """Remove outputs, prompt and result for good; what it cost stays in the books."""
 

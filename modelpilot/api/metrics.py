@@ -8,8 +8,10 @@ import ipaddress
 from collections.abc import Iterator
 from typing import Any
 
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http.request import split_domain_port
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -59,7 +61,9 @@ async def metrics(request: HttpRequest) -> HttpResponseBase:
         await admit(request)
     except ApiError as error:
         return envelope.respond(error)
-    return HttpResponse(await hop(exposition), content_type=CONTENT_TYPE_LATEST)
+    response = HttpResponse(await hop(exposition), content_type=CONTENT_TYPE_LATEST)
+    response.headers["Cache-Control"] = "no-store"
+    return response
 
 
 async def admit(request: HttpRequest) -> None:
@@ -77,7 +81,9 @@ async def admit(request: HttpRequest) -> None:
 
 
 def is_local(request: HttpRequest) -> bool:
-    if any(name in request.headers for name in FORWARDED):
+    # By another name a browser comes here that some page has sent.
+    named = split_domain_port(request.headers.get("Host", ""))[0] in settings.LOOPBACK_NAMES
+    if not named or any(name in request.headers for name in FORWARDED):
         return False
     try:
         return ipaddress.ip_address(request.META.get("REMOTE_ADDR", "")).is_loopback

@@ -9,6 +9,8 @@ from billing.money import usd
 from billing.pricing import Price
 from inference.catalog import Card
 from modelpilot.accounts.keys import Principal
+from modelpilot.api.answers import openai as answers
+from modelpilot.api.answers.shapes import ListOf
 from modelpilot.api.auth import Key, principal_of
 from modelpilot.api.ordering import deployed
 from modelpilot.errors import ApiError
@@ -21,14 +23,14 @@ router = Router(tags=["OpenAI-compatible"])
 EITHER = Key("read", "proxy", any_of=True)
 
 
-@router.get("/models", auth=EITHER, summary="List models")
+@router.get("/models", auth=EITHER, summary="List models", response=ListOf[answers.Model])
 async def list_models(request: HttpRequest) -> HttpResponseBase:
     """The models that are deployed, with their prices and parameter ranges."""
     data = await hop(available, principal_of(request))
     return JsonResponse({"object": "list", "data": data})
 
 
-@router.get("/models/{path:model}", auth=EITHER, summary="Read a model")
+@router.get("/models/{path:model}", auth=EITHER, summary="Read a model", response=answers.Model)
 async def read_model(request: HttpRequest, model: str) -> HttpResponseBase:
     """One model, by its id or its name without the tag."""
     card = cards().find(model)

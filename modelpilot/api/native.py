@@ -77,8 +77,8 @@ async def generate(
 def finished(job_id: uuid.UUID, skin: Skin) -> HttpResponseBase:
     """200, or the error of a job that did not succeed."""
     job = waiting.read(job_id)
-    if job.state != Job.State.SUCCEEDED:
-        raise shown.job_error(job.error)
+    if failure := shown.failure(job):
+        raise failure
     return JsonResponse(skin.answer(job))
 
 
@@ -118,6 +118,8 @@ def status_now(request: HttpRequest, job_id: str, skin: Skin) -> HttpResponseBas
     job = find(request, job_id, skin.kind)
     said = {"status": skin.statuses[job.state], "state": job.state}
     if job.state == Job.State.SUCCEEDED:
+        if failure := shown.failure(job):
+            raise failure
         return JsonResponse({**skin.answer(job), **said})
     if job.terminal:
         return JsonResponse(

@@ -1,19 +1,20 @@
 """What a request would cost, before it is sent."""
 
-from typing import Any, Protocol, Self
+from typing import Annotated, Any, Protocol, Self
 
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from ninja import Router
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from billing.money import usd
 from inference.types import Kind
+from modelpilot.api.answers.account import Quote
 from modelpilot.api.auth import PERMISSIONS, Key, principal_of
 from modelpilot.api.embeddings import EmbeddingsBody
 from modelpilot.api.findings import invalid
 from modelpilot.api.images import EditsBody, GenerationsBody, ImageBody
 from modelpilot.api.ordering import deployed, find_card, most
-from modelpilot.api.schemas import AudioBody, QuoteBody, SpeechBody
+from modelpilot.api.schemas import AudioBody, Native, SpeechBody, spelled
 from modelpilot.api.text import ChatBody, CompletionBody
 from modelpilot.api.transcriptions import TranscriptionsBody
 from modelpilot.api.videos import VideoBody, VideosBody
@@ -51,7 +52,18 @@ ROUTES: dict[str, tuple[type[PaidBody], Kind]] = {
 }
 
 
-@router.post("/quote", auth=Key(*PERMISSIONS, any_of=True, polling=True), summary="Quote a price")
+class QuoteBody(Native):
+    # As in the address; the part before it is fine, too.
+    route: Annotated[str, Field(min_length=1, max_length=60), spelled(enum=[*ROUTES])]
+    body: dict[str, Any]
+
+
+@router.post(
+    "/quote",
+    auth=Key(*PERMISSIONS, any_of=True, polling=True),
+    summary="Quote a price",
+    response=Quote,
+)
 async def quote(request: HttpRequest, body: QuoteBody) -> HttpResponseBase:
     """The most that `body` would cost, in USD, if it were sent to `route` now. What the route
     itself would refuse is refused here too, but for lack of money."""

@@ -6,7 +6,6 @@ from typing import Any
 
 from django.http import HttpResponse
 from django.urls import URLPattern, URLResolver, path
-from ninja import NinjaAPI
 
 from modelpilot.api import (
     account,
@@ -33,6 +32,7 @@ from modelpilot.api import (
     voices,
     webhooks,
 )
+from modelpilot.api.openapi import Described
 from modelpilot.api.parser import StrictParser
 
 # Swagger's page is of ninja, and calls pass through no middleware that would write it.
@@ -55,8 +55,8 @@ def strict(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     return with_policy
 
 
-def build(title: str, namespace: str, *, docs: bool) -> NinjaAPI:
-    api = NinjaAPI(
+def build(title: str, namespace: str, *, docs: bool) -> Described:
+    api = Described(
         title=title,
         version="1",
         description="Images, video, speech and chat by simple calls, paid per request.",

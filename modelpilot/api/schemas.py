@@ -39,6 +39,11 @@ def no_float(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def spelled(**schema: Any) -> Any:
+    """What a validator of ours asks for, said in JSON Schema, for OpenAPI."""
+    return Field(json_schema_extra=schema)
+
+
 def not_blank(value: str) -> str:
     if not value.strip():
         raise ValueError("must not be empty")
@@ -53,18 +58,25 @@ def callable_url(url: str) -> str:
 Number = Annotated[float, BeforeValidator(no_bool), Field(allow_inf_nan=False)]
 Whole = Annotated[int, BeforeValidator(no_float), BeforeValidator(no_bool)]
 ModelName = Annotated[str, Field(min_length=1, max_length=MODEL_NAME_LENGTH)]
+NotBlank = Annotated[str, spelled(pattern=r"[^\s\x1c-\x1f\x85]"), AfterValidator(not_blank)]
 Seed = Annotated[Whole, Field(ge=0, le=SEED)]
-WebhookUrl = Annotated[str, AfterValidator(callable_url)]
+WebhookUrl = Annotated[
+    str,
+    spelled(format="uri", pattern="^https?://", maxLength=outbound.URL_LENGTH),
+    AfterValidator(callable_url),
+]
 # USD that the client is ready to pay; it is no part of what the engine is asked.
 MaxCost = Annotated[Number, Field(ge=0)]
 
 
+# Strict: JSON says what is a number and what is text, and a client that mixes them up has made a
+# mistake. (A form knows text only; see forms.py.)
 class Native(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class OpenAI(BaseModel):
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", strict=True)
 
 
 # What most fields say to ask for nothing that we lack.
@@ -96,7 +108,7 @@ def but(harmless: tuple[Any, ...]) -> str:
 
 Voice = Annotated[str, Field(min_length=1, max_length=100)]
 Speed = Annotated[Number, Field(ge=0.5, le=2.0)]
-SpokenText = Annotated[str, Field(max_length=5000), AfterValidator(not_blank)]
+SpokenText = Annotated[NotBlank, Field(max_length=5000)]
 
 
 class AudioBody(Native):
@@ -148,15 +160,6 @@ class ReplayBody(Native):
     max_cost: MaxCost | None = None
 
 
-# Quotes
-
-
-class QuoteBody(Native):
-    # As in the address: `chat/completions`, with or without the part before.
-    route: Annotated[str, Field(min_length=1, max_length=60)]
-    body: dict[str, Any]
-
-
 # Deployments
 
 
@@ -203,7 +206,9 @@ def whole_micros(value: float) -> float:
 
 class CheckoutBody(Native):
     # USD; the bounds are billing.purchases' own.
-    amount: Annotated[Number, Field(ge=5, le=10_000), AfterValidator(whole_cents)]
+    amount: Annotated[
+        Number, Field(ge=5, le=10_000), spelled(multipleOf=0.01), AfterValidator(whole_cents)
+    ]
 
     def micros(self) -> int:
         return round(self.amount * 100) * 10_000
@@ -216,7 +221,12 @@ class RedeemBody(Native):
 # Budgets
 
 # USD; a budget of nothing stops all that costs something.
-Dollars = Annotated[Number, Field(ge=0, le=1_000_000_000), AfterValidator(whole_micros)]
+Dollars = Annotated[
+    Number,
+    Field(ge=0, le=1_000_000_000),
+    spelled(multipleOf=0.000001),
+    AfterValidator(whole_micros),
+]
 
 
 class BudgetBody(Native):

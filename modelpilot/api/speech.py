@@ -13,6 +13,7 @@ from billing.money import usd
 from inference.types import Kind
 from modelpilot.api import ordering, waiting
 from modelpilot.api.auth import Key
+from modelpilot.api.openapi import sends
 from modelpilot.api.ordering import Placed
 from modelpilot.api.schemas import SpeechBody
 from modelpilot.api.voices import check_voice
@@ -35,7 +36,13 @@ MEDIA_TYPES = {
 }
 
 
-@router.post("/audio/speech", auth=Key("read", "proxy"), summary="Create speech")
+@router.post(
+    "/audio/speech",
+    auth=Key("read", "proxy"),
+    summary="Create speech",
+    response={200: None},
+    openapi_extra=sends(*MEDIA_TYPES.values()),
+)
 async def create_speech(request: HttpRequest, body: SpeechBody) -> HttpResponseBase:
     """Speak a text. The answer is the audio file, sent sentence by sentence as it is spoken."""
     check_voice(body.model, body.voice, body.speed)
@@ -108,9 +115,9 @@ async def sound(placed: Placed, first: Event) -> AsyncIterator[bytes]:
 
 def rest(job_id: uuid.UUID, sent: int) -> bytes | None:
     """What the stored file has beyond what was sent (it is the same, but for a WAV's sizes);
-    None if the job did not succeed."""
+    None if there is none."""
     job = waiting.read(job_id)
-    if job.state != Job.State.SUCCEEDED:
+    if shown.failure(job):
         log.warning("Job %s ended as %s in the midst of its sound.", job_id, job.state)
         return None
     return stored(job)[sent:]
@@ -123,8 +130,8 @@ def stored(job: Job) -> bytes:
 def spoken(job_id: uuid.UUID) -> HttpResponseBase:
     """The audio file of a job that has ended; ApiError where there is none."""
     job = waiting.read(job_id)
-    if job.state != Job.State.SUCCEEDED:
-        raise shown.job_error(job.error)
+    if failure := shown.failure(job):
+        raise failure
     result = job.result or {}
     response = HttpResponse(stored(job), content_type=job.outputs.all()[0].media_type)
     particulars(response, job.id, job.cost, result["sample_rate"], result["warnings"])

@@ -15,10 +15,13 @@ from pydantic import AfterValidator, Field, model_validator
 from billing.money import usd
 from inference.types import Kind
 from modelpilot.api import ordering, subtitles, waiting
+from modelpilot.api.answers.jobs import Job as JobAnswer
+from modelpilot.api.answers.openai import Transcription
 from modelpilot.api.auth import Key
 from modelpilot.api.chat import BEGIN_S, data, failure, particulars
 from modelpilot.api.forms import described, read_form
 from modelpilot.api.jobs import accepted
+from modelpilot.api.openapi import sends
 from modelpilot.api.ordering import Placed
 from modelpilot.api.schemas import (
     OFF,
@@ -97,7 +100,8 @@ class TranscriptionsBody(OpenAI):
     "/audio/transcriptions",
     auth=Key("read", "proxy"),
     summary="Create a transcription",
-    openapi_extra=described(TranscriptionsBody, "file"),
+    openapi_extra=described(TranscriptionsBody, "file") | sends("text/event-stream", "text/plain"),
+    response={200: Transcription, 202: JobAnswer},
 )
 async def create_transcription(request: HttpRequest) -> HttpResponseBase:
     """Write down what is said in a recording. With `stream` the text comes as Server-Sent

@@ -11,7 +11,11 @@ from ninja import Query, Router
 from pydantic import Field
 
 from billing.money import usd
+from modelpilot.api.answers.account import Used
+from modelpilot.api.answers.shapes import ListOf
 from modelpilot.api.auth import Key, principal_of
+from modelpilot.api.openapi import sends
+from modelpilot.api.schemas import spelled
 from modelpilot.errors import ApiError
 from modelpilot.hop import hop
 from modelpilot.jobs import usage
@@ -24,16 +28,23 @@ Day = Annotated[date, Field(ge=date(2000, 1, 1), le=date(2999, 12, 31))]
 # How far back, if nobody says.
 DAYS = 30
 MOST_DAYS = 366
+GROUPING = "^({0})(,({0}))*$".format("|".join(GROUPS))
 # What a spreadsheet takes for a formula when a cell begins with it.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-@router.get("/usage", auth=Key("read"), summary="Read usage")
+@router.get(
+    "/usage",
+    auth=Key("read"),
+    summary="Read usage",
+    response=ListOf[Used],
+    openapi_extra=sends("text/csv"),
+)
 async def read_usage(
     request: HttpRequest,
     first: Annotated[Day | None, Query(alias="from")] = None,
     last: Annotated[Day | None, Query(alias="to")] = None,
-    group_by: Annotated[str, Field(max_length=60)] = "day",
+    group_by: Annotated[str, Field(max_length=60), spelled(pattern=GROUPING)] = "day",
     format: Literal["json", "csv"] | None = None,  # noqa: A002 - the parameter's name
 ) -> HttpResponseBase:
     """What your jobs that ended on the days `from` to `to` (UTC; the last 30, unless you say)

@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 from billing.money import usd
 from inference.types import Kind
 from modelpilot.api import native, ordering, waiting
+from modelpilot.api.answers.jobs import Accepted, Failed, GeneratedVideos, Pending
+from modelpilot.api.answers.openai import DeletedVideo, Video, VideoList
 from modelpilot.api.auth import Key, principal_of
 from modelpilot.api.drawing import (
     DrawingBody,
@@ -19,8 +21,9 @@ from modelpilot.api.drawing import (
 )
 from modelpilot.api.forms import described, read_form
 from modelpilot.api.jobs import delete, find, known_id
+from modelpilot.api.openapi import sends
 from modelpilot.api.outputs import absolute, shown_output
-from modelpilot.api.schemas import OFF, Whole, refuse_unsupported
+from modelpilot.api.schemas import OFF, Whole, refuse_unsupported, spelled
 from modelpilot.errors import ApiError
 from modelpilot.fleet.catalog import cards
 from modelpilot.hop import hop
@@ -43,7 +46,12 @@ class VideoBody(DrawingBody):
     fps: Size | None = None
 
 
-@router.post("/generate/video", auth=Key("generate"), summary="Generate a video")
+@router.post(
+    "/generate/video",
+    auth=Key("generate"),
+    summary="Generate a video",
+    response={200: GeneratedVideos, 202: Accepted},
+)
 async def generate_video(request: HttpRequest, body: VideoBody) -> HttpResponseBase:
     """Start a film: 202 with a `poll_url`. (With `Prefer: wait=N`, 200 if it is done by then.)"""
     return await native.generate(
@@ -61,6 +69,7 @@ async def generate_video(request: HttpRequest, body: VideoBody) -> HttpResponseB
     "/generate/video/status/{job_id}",
     auth=Key("read", "generate", any_of=True, polling=True),
     summary="Poll a generated video",
+    response={200: GeneratedVideos | Failed, 202: Pending},
 )
 async def video_status(request: HttpRequest, job_id: str) -> HttpResponseBase:
     """202 while the film is being made, then 200; `status` says which in capitals."""
@@ -117,14 +126,22 @@ def file_of(job: Job, variant: str) -> Output:
     for output in job.outputs.all():
         if (output.media_type == MP4) == (variant == "video"):
             return output
-    raise ApiError(404, "output_not_found", "The files of this video were deleted.", param="id")
+    raise shown.job_error(shown.DELETED)
 
 
 # As OpenAI's clients ask for them
 
 
 class VideosBody(OpenAIDrawingBody):
-    seconds: Annotated[Whole, Field(ge=1, le=600)] | None = None
+    # A number, or as OpenAI's clients send it: as text.
+    seconds: (
+        Annotated[
+            Whole,
+            Field(ge=1, le=600, strict=False),
+            spelled(type=["integer", "string"], pattern=r"^[1-9]\d?$|^[1-5]\d\d$|^600$"),
+        ]
+        | None
+    ) = None
     # The first frame.
     input_reference: Annotated[Picture | None, Field(serialization_alias="image")] = None
     num_frames: Size | None = None
@@ -166,6 +183,7 @@ class VideosBody(OpenAIDrawingBody):
     auth=Key("read", "proxy"),
     summary="Create a video",
     openapi_extra=described(VideosBody, "input_reference"),
+    response=Video,
 )
 async def create_video(request: HttpRequest) -> HttpResponseBase:
     """Start a film; look at `GET /videos/{id}` until it is `completed`."""
@@ -184,7 +202,9 @@ async def create_video(request: HttpRequest) -> HttpResponseBase:
     return placed.marked(JsonResponse(await hop(lambda: video(waiting.read(placed.id)))))
 
 
-@openai_router.get("/videos", auth=Key("read", polling=True), summary="List videos")
+@openai_router.get(
+    "/videos", auth=Key("read", polling=True), summary="List videos", response=VideoList
+)
 async def list_videos(
     request: HttpRequest,
     limit: Annotated[int, Query(ge=1, le=100)] = PAGE,
@@ -212,7 +232,10 @@ async def list_videos(
 
 
 @openai_router.get(
-    "/videos/{job_id}", auth=Key("read", "proxy", any_of=True, polling=True), summary="Read a video"
+    "/videos/{job_id}",
+    auth=Key("read", "proxy", any_of=True, polling=True),
+    summary="Read a video",
+    response=Video,
 )
 async def read_video(request: HttpRequest, job_id: str) -> HttpResponseBase:
     """One film: `queued`, `in_progress`, `completed` or `failed`."""
@@ -223,6 +246,8 @@ async def read_video(request: HttpRequest, job_id: str) -> HttpResponseBase:
     "/videos/{job_id}/content",
     auth=Key("read", "proxy", any_of=True),
     summary="Download a video",
+    response={200: None},
+    openapi_extra=sends(MP4, "image/jpeg"),
 )
 async def video_content(
     request: HttpRequest, job_id: str, variant: Literal["video", "thumbnail"] = "video"
@@ -233,14 +258,16 @@ async def video_content(
         job = find(request, job_id, Kind.VIDEO)
         if not job.terminal:
             raise ApiError(409, "job_not_finished", "The video is still being made. Poll it.")
-        if job.state != Job.State.SUCCEEDED:
-            raise shown.job_error(job.error)
+        if failure := shown.failure(job):
+            raise failure
         return shown_output(file_of(job, variant))
 
     return await hop(content)
 
 
-@openai_router.delete("/videos/{job_id}", auth=Key("read"), summary="Delete a video")
+@openai_router.delete(
+    "/videos/{job_id}", auth=Key("read"), summary="Delete a video", response=DeletedVideo
+)
 async def delete_video(request: HttpRequest, job_id: str) -> HttpResponseBase:
     """Remove the film and its prompt for good."""
 

@@ -12,6 +12,8 @@ from inference.errors import InvalidRequest
 from inference.sound import voices
 from inference.types import Kind
 from modelpilot.accounts.keys import Principal
+from modelpilot.api.answers.account import Voice
+from modelpilot.api.answers.shapes import ListOf
 from modelpilot.api.auth import Key, principal_of
 from modelpilot.api.ordering import deployed, find_card
 from modelpilot.errors import ApiError
@@ -22,7 +24,7 @@ from modelpilot.hop import hop
 router = Router(tags=["Audio"])
 
 
-@router.get("/voices", auth=Key("read"), summary="List voices")
+@router.get("/voices", auth=Key("read"), summary="List voices", response=ListOf[Voice])
 async def list_voices(request: HttpRequest, model: str | None = None) -> HttpResponseBase:
     """Every voice of the deployed speech models, or of one. One that is not `installed` is
     spoken by another, and the answer's warnings say by whom."""

@@ -9,6 +9,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonRespons
 from ninja import Query, Router
 from pydantic import Field
 
+from modelpilot.api.answers import account as answers
+from modelpilot.api.answers.shapes import ListOf, PageOf
 from modelpilot.api.auth import Key, principal_of
 from modelpilot.api.schemas import WebhookBody, WebhookChange
 from modelpilot.errors import ApiError
@@ -26,7 +28,12 @@ Limit = Annotated[int, Query(ge=1, le=100)]
 After = Annotated[str | None, Field(max_length=60)]
 
 
-@router.get("/webhooks", auth=Key("read"), summary="List webhook endpoints")
+@router.get(
+    "/webhooks",
+    auth=Key("read"),
+    summary="List webhook endpoints",
+    response=ListOf[answers.Webhook],
+)
 async def list_webhooks(request: HttpRequest) -> HttpResponseBase:
     """Your endpoints, oldest first. Each hears of every job of yours that ends."""
 
@@ -37,7 +44,12 @@ async def list_webhooks(request: HttpRequest) -> HttpResponseBase:
     return JsonResponse(await hop(listed))
 
 
-@router.post("/webhooks", auth=Key("read"), summary="Create a webhook endpoint")
+@router.post(
+    "/webhooks",
+    auth=Key("read"),
+    summary="Create a webhook endpoint",
+    response={201: answers.WebhookWithSecret},
+)
 async def create_webhook(request: HttpRequest, body: WebhookBody) -> HttpResponseBase:
     """Be told at `url` of every job that ends, signed with the `secret` in the answer."""
 
@@ -47,7 +59,12 @@ async def create_webhook(request: HttpRequest, body: WebhookBody) -> HttpRespons
     return JsonResponse(await hop(create), status=201)
 
 
-@router.get("/webhooks/secret", auth=Key("read"), summary="Read the account's webhook secret")
+@router.get(
+    "/webhooks/secret",
+    auth=Key("read"),
+    summary="Read the account's webhook secret",
+    response=answers.WebhookSecret,
+)
 async def read_secret(request: HttpRequest) -> HttpResponseBase:
     """What webhooks are signed with that are named in a request (`webhook`)."""
     signer = await hop(webhooks.signer, principal_of(request).user_id)
@@ -55,7 +72,10 @@ async def read_secret(request: HttpRequest) -> HttpResponseBase:
 
 
 @router.post(
-    "/webhooks/secret/rotate", auth=Key("read"), summary="Rotate the account's webhook secret"
+    "/webhooks/secret/rotate",
+    auth=Key("read"),
+    summary="Rotate the account's webhook secret",
+    response=answers.WebhookSecret,
 )
 async def rotate_secret(request: HttpRequest) -> HttpResponseBase:
     """A new secret; for a day webhooks carry the old one's signature too."""
@@ -68,7 +88,12 @@ async def rotate_secret(request: HttpRequest) -> HttpResponseBase:
     return JsonResponse(await hop(rotate))
 
 
-@router.get("/webhooks/deliveries", auth=Key("read", polling=True), summary="List deliveries")
+@router.get(
+    "/webhooks/deliveries",
+    auth=Key("read", polling=True),
+    summary="List deliveries",
+    response=PageOf[answers.Delivery],
+)
 async def list_deliveries(
     request: HttpRequest,
     job: Annotated[str | None, Field(max_length=60)] = None,
@@ -87,7 +112,10 @@ async def list_deliveries(
 
 
 @router.get(
-    "/webhooks/deliveries/{delivery_id}", auth=Key("read", polling=True), summary="Read a delivery"
+    "/webhooks/deliveries/{delivery_id}",
+    auth=Key("read", polling=True),
+    summary="Read a delivery",
+    response=answers.Delivery,
 )
 async def read_delivery(request: HttpRequest, delivery_id: str) -> HttpResponseBase:
     """One delivery with the log of its tries."""
@@ -95,7 +123,10 @@ async def read_delivery(request: HttpRequest, delivery_id: str) -> HttpResponseB
 
 
 @router.post(
-    "/webhooks/deliveries/{delivery_id}/redeliver", auth=Key("read"), summary="Send it again"
+    "/webhooks/deliveries/{delivery_id}/redeliver",
+    auth=Key("read"),
+    summary="Send it again",
+    response={202: answers.Delivery},
 )
 async def redeliver(request: HttpRequest, delivery_id: str) -> HttpResponseBase:
     """Send a delivery once more, under the same `webhook-id`."""
@@ -109,13 +140,23 @@ async def redeliver(request: HttpRequest, delivery_id: str) -> HttpResponseBase:
     return JsonResponse(await hop(again), status=202)
 
 
-@router.get("/webhooks/{webhook_id}", auth=Key("read"), summary="Read a webhook endpoint")
+@router.get(
+    "/webhooks/{webhook_id}",
+    auth=Key("read"),
+    summary="Read a webhook endpoint",
+    response=answers.WebhookWithSecret,
+)
 async def read_webhook(request: HttpRequest, webhook_id: str) -> HttpResponseBase:
     """One endpoint, with its secret."""
     return JsonResponse(await hop(lambda: with_secret(find(request, webhook_id))))
 
 
-@router.patch("/webhooks/{webhook_id}", auth=Key("read"), summary="Enable or disable an endpoint")
+@router.patch(
+    "/webhooks/{webhook_id}",
+    auth=Key("read"),
+    summary="Enable or disable an endpoint",
+    response=answers.Webhook,
+)
 async def change_webhook(
     request: HttpRequest, webhook_id: str, body: WebhookChange
 ) -> HttpResponseBase:
@@ -133,14 +174,24 @@ async def change_webhook(
     return JsonResponse(await hop(change))
 
 
-@router.delete("/webhooks/{webhook_id}", auth=Key("read"), summary="Delete a webhook endpoint")
+@router.delete(
+    "/webhooks/{webhook_id}",
+    auth=Key("read"),
+    summary="Delete a webhook endpoint",
+    response={204: None},
+)
 async def delete_webhook(request: HttpRequest, webhook_id: str) -> HttpResponseBase:
     """Nothing is sent to it any more, also of what waits to be sent again."""
     await hop(lambda: webhooks.delete(find(request, webhook_id)))
     return HttpResponse(status=204)
 
 
-@router.post("/webhooks/{webhook_id}/rotate", auth=Key("read"), summary="Rotate a webhook's secret")
+@router.post(
+    "/webhooks/{webhook_id}/rotate",
+    auth=Key("read"),
+    summary="Rotate a webhook's secret",
+    response=answers.WebhookWithSecret,
+)
 async def rotate_webhook(request: HttpRequest, webhook_id: str) -> HttpResponseBase:
     """A new secret; for a day webhooks carry the old one's signature too."""
 
@@ -156,6 +207,7 @@ async def rotate_webhook(request: HttpRequest, webhook_id: str) -> HttpResponseB
     "/webhooks/{webhook_id}/deliveries",
     auth=Key("read", polling=True),
     summary="List an endpoint's deliveries",
+    response=PageOf[answers.Delivery],
 )
 async def list_webhook_deliveries(
     request: HttpRequest, webhook_id: str, limit: Limit = PAGE, after: After = None

@@ -2,11 +2,12 @@
 
 import json
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from modelpilot import prepared
+from modelpilot.jobs import shown
 from modelpilot.jobs.models import Job
 
 
@@ -26,7 +27,8 @@ class Outcome:
 
     @property
     def succeeded(self) -> bool:
-        return self.state == Job.State.SUCCEEDED
+        """Whether there is something to answer with: not once its content was deleted."""
+        return self.state == Job.State.SUCCEEDED and bool(self.result)
 
 
 READ = """
@@ -39,4 +41,6 @@ def read(job: uuid.UUID) -> Outcome:
     (row,) = prepared.run(READ, {"id": job})
     # Django leaves jsonb as text.
     fields = [*row[:7], *(json.loads(text or "{}") for text in row[7:])]
-    return Outcome(*fields)
+    outcome = Outcome(*fields)
+    gone = outcome.state == Job.State.SUCCEEDED and not outcome.result
+    return replace(outcome, error=shown.DELETED) if gone else outcome

@@ -65,6 +65,22 @@ def abridged(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+# What a job that succeeded has to say once its content was deleted, as the row of one that failed.
+DELETED = {
+    "code": "output_not_found",
+    "message": "What this job made was deleted. Run it again, if you want it after all.",
+    "param": "id",
+    "status": 404,
+}
+
+
+def failure(job: Job) -> ApiError | None:
+    """Why there is nothing to show of a job that has ended, if there is nothing."""
+    if job.state != Job.State.SUCCEEDED:
+        return job_error(job.error)
+    return job_error(DELETED) if job.result is None else None
+
+
 def job_error(error: dict[str, Any] | None, **detail: Any) -> ApiError:
     """The answer of a waiting route to a job that did not succeed, from its row's `error`;
     `detail` goes inside of it."""

@@ -10,6 +10,8 @@ from typing import Any
 import openai
 import requests
 
+from tests.api import described
+
 TIMEOUT_S = 90
 
 
@@ -22,7 +24,9 @@ class Caller:
         """One request with the key; `path` starts at the root, or is short for /api/v1/path."""
         url = self.base_url + (path if path.startswith("/") else f"/api/v1/{path}")
         headers = {"Authorization": f"Bearer {self.key}", **options.pop("headers", {})}
-        return requests.request(method, url, headers=headers, timeout=TIMEOUT_S, **options)
+        response = requests.request(method, url, headers=headers, timeout=TIMEOUT_S, **options)
+        described.check(response)
+        return response
 
     def get(self, path: str, **options: Any) -> requests.Response:
         return self.send("GET", path, **options)

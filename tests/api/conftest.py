@@ -1,62 +1,19 @@
 """One running product for all of these tests, and the cast as its clients."""
 
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import count
-from pathlib import Path
 
 import pytest
 
 from tests.api.caller import Caller
-from tests.fake_identity.provider import Provider, environment
-from tests.fake_identity.provider import serving as identities
-from tests.fake_stripe.account import StripeAccount
-from tests.fake_stripe.delivery import WEBHOOK_SECRET
-from tests.fake_stripe.server import KEY as STRIPE_KEY
-from tests.fake_stripe.server import serving
-from tests.system import CATALOG, ROOT, System, product
+from tests.system import System
 
 NewCaller = Callable[..., Caller]
 
 
 @pytest.fixture(scope="session")
-def stripe() -> Iterator[StripeAccount]:
-    """Where the product's customers pay."""
-    account = StripeAccount()
-    with serving(account):
-        yield account
-
-
-@pytest.fixture(scope="session")
-def identity() -> Iterator[Provider]:
-    """Where the product's customers have accounts, too: GitHub, Google and their employer."""
-    with identities() as provider:
-        yield provider
-
-
-@pytest.fixture(scope="session")
-def system(stripe: StripeAccount, identity: Provider) -> Iterator[System]:
-    mine = Path(__file__).with_name("catalog.toml")
-    families = ROOT / "tests" / "clients" / "catalog.toml"
-    with product(
-        MODELPILOT_CATALOG=f"{CATALOG},{mine},{families}",
-        MODELPILOT_WEBHOOK_HTTP_HOSTS="127.0.0.1",
-        STRIPE_SECRET_KEY=STRIPE_KEY,
-        STRIPE_WEBHOOK_SECRET=WEBHOOK_SECRET,
-        STRIPE_WEBHOOK_SECRET_PREVIOUS="whsec_before",
-        STRIPE_API_BASE=stripe.pay_base,
-        **environment(identity),
-    ) as system:
-        make_tiny_models(system.data / "models" / "tiny")
-        yield system.start()
-
-
-def make_tiny_models(folder: Path) -> None:
-    """In processes of their own: torch would stay in this one."""
-    for maker in ("tiny_pipelines", "tiny_text"):
-        program = [sys.executable, "-m", f"tests.inference.{maker}", str(folder)]
-        subprocess.run(program, check=True, capture_output=True, cwd=ROOT)
+def system(shop: System) -> System:
+    return shop
 
 
 @pytest.fixture(scope="session")

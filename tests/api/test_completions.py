@@ -168,12 +168,6 @@ def test_what_asks_for_nothing_is_taken(alice: Caller, field: dict[str, Any]) ->
     assert text(ask(alice, **field, max_tokens=1)) == "a "
 
 
-def test_charlie_does_not_see_it(alice: Caller, charlie: Caller) -> None:
-    job = ask(alice)["id"]
-    assert alice.job(job)["state"] == "succeeded"
-    error_of(charlie.get(f"jobs/{job}"), 404, "job_not_found")
-
-
 def ask(caller: Caller, **fields: Any) -> dict[str, Any]:
     response = caller.post("completions", {"model": "echo", "prompt": "a", **fields})
     assert response.status_code == 200, response.text

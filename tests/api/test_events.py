@@ -112,16 +112,6 @@ def test_a_senseless_id_is_refused(alice: Caller) -> None:
     assert error_of(answer, 422, "invalid_value")["param"] == "Last-Event-ID"
 
 
-def test_charlie_can_not_follow(alice: Caller, charlie: Caller) -> None:
-    job = alice.chat("x", max_tokens=1).json()["id"]
-    for refused in (
-        charlie.get(f"jobs/{job}/events"),
-        charlie.post(f"jobs/{job}/replay"),
-        charlie.send("DELETE", f"jobs/{job}"),
-    ):
-        error_of(refused, 404, "job_not_found")
-
-
 def test_a_replay_is_a_new_job_with_the_same_request(newcomer: NewCaller) -> None:
     dora = newcomer()
     first = dora.job(dora.chat("one two", max_tokens=2).json()["id"])

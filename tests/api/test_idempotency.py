@@ -51,6 +51,30 @@ def test_a_failure_is_answered_again(newcomer: NewCaller, key: dict[str, str]) -
     assert len(dora.get("jobs").json()["data"]) == 1
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("chat/completions", {"model": "echo", "messages": [{"role": "user", "content": "a"}]}),
+        ("completions", {"model": "echo", "prompt": "a"}),
+        ("embeddings", {"model": "all-minilm-l6-v2", "input": "a"}),
+        ("generate/audio", {"model": "piper-joe", "text": "Hello."}),
+        ("audio/speech", {"model": "piper-joe", "input": "Hello.", "voice": "alloy"}),
+    ],
+)
+def test_what_was_deleted_is_not_answered_again(
+    newcomer: NewCaller, key: dict[str, str], path: str, body: dict[str, str]
+) -> None:
+    dora = newcomer()
+    assert dora.post(path, body, headers=key).status_code == 200
+    job = dora.newest_job()["id"]
+    assert dora.send("DELETE", f"jobs/{job}").status_code == 204
+
+    error_of(dora.post(path, body, headers=key), 404, "output_not_found")
+    if path == "generate/audio":
+        error_of(dora.get(f"generate/audio/status/{job}"), 404, "output_not_found")
+    assert len(dora.get("jobs").json()["data"]) == 1
+
+
 def test_openai_routes_wait_for_the_same_job(newcomer: NewCaller, key: dict[str, str]) -> None:
     dora = newcomer()
     with ThreadPoolExecutor() as threads:

@@ -178,18 +178,6 @@ def test_deleted_content_is_gone(signed_in: SignedIn, alice: User) -> None:
     assert client.get(f"/dashboard/jobs/{job.id}/as/curl").status_code == 404
 
 
-def test_charlie_sees_nothing(signed_in: SignedIn, alice: User, charlie: User) -> None:
-    job = ended(alice, result=said("A secret."), **asked("My secret"))
-    client = signed_in(charlie)
-
-    for path in (f"{job.id}/", f"{job.id}/line", f"{job.id}/as/curl", f"gen_{job.id.hex}/"):
-        assert client.get(f"/dashboard/jobs/{path}").status_code == 404, path
-    for path in ("/dashboard/jobs/", "/dashboard/", "/dashboard/usage/"):
-        assert "secret" not in page(client, path)
-        assert "echo" not in page(client, path)
-    assert str(job.id) not in page(client, f"/dashboard/jobs/?before={uuid.UUID(int=2**128 - 1)}")
-
-
 def test_a_list_asks_the_database_as_often_however_long_it_is(
     signed_in: SignedIn, alice: User
 ) -> None:

@@ -187,23 +187,6 @@ def test_what_a_key_has_spent_stands_beside_it(signed_in: SignedIn, alice: User)
         assert "$0.02" not in shown
 
 
-def test_charlie_can_touch_none_of_it(signed_in: SignedIn, alice: User, charlie: User) -> None:
-    secret = make(signed_in(alice))
-    key = ApiKey.objects.get()
-    client = signed_in(charlie)
-
-    assert b"my program" not in client.get("/dashboard/keys/").content
-    assert client.get(f"/dashboard/keys/{key.id}/").status_code == 404
-    for path, fields in (
-        ("", {"expires": "never"}),
-        ("rotate", {"overlap": "0"}),
-        ("revoke", {}),
-    ):
-        assert client.post(f"/dashboard/keys/{key.id}/{path}", fields).status_code == 404
-    assert keys.authenticate(secret) is not None
-    assert limits(ApiKey.objects.get()) == (None, None, None)
-
-
 def test_a_link_changes_nothing(signed_in: SignedIn, alice: User) -> None:
     client = signed_in(alice)
     secret = make(client)

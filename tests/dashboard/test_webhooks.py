@@ -152,19 +152,3 @@ def test_older_deliveries_are_on_further_pages(
 
     assert sorted(found) == sorted(jobs)
     assert query == {}
-
-
-def test_charlie_sees_and_does_nothing(signed_in: SignedIn, alice: User, charlie: User) -> None:
-    endpoint = webhooks.create(alice.id, URL)
-    ended(alice)
-    delivery = WebhookDelivery.objects.get()
-    client = signed_in(charlie)
-
-    assert URL not in shown(client)
-    assert "job.succeeded" not in shown(client, before=str(delivery.id))
-    for act in ("disable", "rotate", "delete"):
-        assert client.post(f"{PATH}{endpoint.id}", {"act": act}).status_code == 404
-    path = f"{PATH}deliveries/{delivery.id}/redeliver"
-    assert client.post(path).status_code == 404
-    kept = WebhookEndpoint.objects.get()
-    assert (kept.enabled, kept.secret) == (True, endpoint.secret)

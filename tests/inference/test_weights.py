@@ -3,6 +3,7 @@
 import hashlib
 import pickle
 import threading
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -184,6 +185,54 @@ def test_a_pickle_by_another_name_is_refused(protocol: int, tmp_path: Path) -> N
     place(tmp_path / "models" / "voices" / "a.bin", pickle.dumps({"a": [1.0]}, protocol))
     with pytest.raises(WeightsRefused, match="pickle"):
         find(card("file:voices"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "model.gguf", "model.onnx", "spiece.model", "deep/weights.bin"]
+)
+@pytest.mark.parametrize("content", [pickle.dumps({"a": 1}), b"PK\x03\x04archive/data.pkl"])
+def test_a_pickle_under_any_of_our_names_is_refused(
+    name: str, content: bytes, tmp_path: Path
+) -> None:
+    path = place(tmp_path / "models" / "m" / name, content)
+    with pytest.raises(WeightsRefused, match="holds a pickle"):
+        find(card("file:m"), tmp_path)
+    with pytest.raises(WeightsRefused, match="holds a pickle"):
+        find(card(f"file:{path}"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["config.json", "tokenizer_config.json", "sub/preprocessor_config.json"]
+)
+def test_a_configuration_that_names_code_is_refused(name: str, tmp_path: Path) -> None:
+    place(tmp_path / "models" / "m" / "model.safetensors", b"x")
+    place(tmp_path / "models" / "m" / name, b'{"auto_map": {"AutoModel": "evil.Model"}}')
+    with pytest.raises(WeightsRefused, match="auto_map"):
+        fetch(card("file:m"), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json"])
+def test_one_that_names_none_is_fine(name: str, tmp_path: Path) -> None:
+    for content in (b'{"auto_map": {}}', b"[1]", b"no JSON"):
+        place(tmp_path / "models" / "m" / name, content)
+        assert find(card("file:m"), tmp_path).path("model").is_dir()
+
+
+def test_a_link_that_leads_out_is_refused(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    folder = place(tmp_path / "models" / "m" / "model.safetensors", b"x").parent
+    inside = folder / "inside.json"
+    inside.symlink_to("model.safetensors")
+    assert find(card("file:m"), tmp_path).path("model").is_dir()
+    elsewhere = place(tmp_path / "elsewhere" / "evil.txt", b"x")
+    for number, target in enumerate((elsewhere, elsewhere.parent, Path("/etc"), Path("../.."))):
+        link = folder / f"link{number}"
+        link.symlink_to(target)
+        with pytest.raises(WeightsRefused, match="leads out of the model's folder"):
+            find(card("file:m"), tmp_path)
+        link.unlink()
+    record_property("reached", "pickles, code, foreign links and wrong hashes: refuses to load")
 
 
 def test_the_weights_of_this_machine(cards: Catalog, tmp_path: Path) -> None:

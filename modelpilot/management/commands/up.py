@@ -41,7 +41,8 @@ READY_S = 90.0
 GRACE_S = {"web": 35.0, "node": 40.0, "housekeeping": 15.0}
 WEB = (
     "-m uvicorn modelpilot.asgi:application --no-proxy-headers --no-access-log --loop uvloop "
-    "--http httptools --lifespan off --timeout-graceful-shutdown 30 --log-level warning"
+    "--http modelpilot.wire:Wire --ws none --lifespan off --no-server-header "
+    "--timeout-graceful-shutdown 30 --log-level warning"
 ).split()
 HOUSEKEEPING = (
     "-m celery --quiet -A modelpilot.celery worker -B -P threads -c 3 -Q housekeeping -l WARNING "
