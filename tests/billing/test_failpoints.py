@@ -17,7 +17,7 @@ from tests.mortal import Mortals, mortals
 
 __all__ = ["mortals"]
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("books")]
 
 Record = Callable[[str, object], None]
 
