@@ -71,6 +71,10 @@ class DeploymentAdmin(Acting, Listing):
         "It is served again; a pod starts with its first job.",
         icon="play_arrow",
         variant=PRIMARY,
+        # Starting forgets past failures, too.
+        when=lambda deployment: (
+            deployment.desired != Deployment.Desired.RUNNING or deployment.failures
+        ),
     )
     def start(self, deployment: Deployment, form: forms.Form) -> str:
         deployments.start(deployment)
@@ -81,6 +85,7 @@ class DeploymentAdmin(Acting, Listing):
         "Running jobs finish, waiting ones fail and cost nothing, new ones are refused.",
         icon="stop",
         variant=DANGER,
+        when=lambda deployment: deployment.desired == Deployment.Desired.RUNNING,
     )
     def stop(self, deployment: Deployment, form: forms.Form) -> str:
         deployments.stop(deployment)
