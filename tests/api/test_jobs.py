@@ -114,7 +114,7 @@ def test_a_stream_hears_of_its_cancel(alice: Caller) -> None:
     assert '"code":"cancelled"' in last
 
 
-@pytest.mark.parametrize("job", ["nothing", "chatcmpl-", str(uuid.uuid4()), "%00", "x" * 300])
+@pytest.mark.parametrize("job", ["nothing", "chatcmpl-", str(uuid.uuid4()), "x" * 300])
 def test_an_unknown_job_is_404(alice: Caller, job: str) -> None:
     error_of(alice.get(f"jobs/{job}"), 404, "job_not_found")
     error_of(alice.post(f"jobs/{job}/cancel"), 404, "job_not_found")

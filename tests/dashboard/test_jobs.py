@@ -116,7 +116,7 @@ def test_a_rare_choice_is_looked_for_in_parts(alice: User, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    "query", ["key=x", "key=99999999999999999999", "state=%00", "kind=no", "before=x", "model=%00"]
+    "query", ["key=x", "key=99999999999999999999", "state=%FF", "kind=no", "before=x"]
 )
 def test_a_query_that_means_nothing_shows_all(signed_in: SignedIn, alice: User, query: str) -> None:
     job = submitted(alice)
