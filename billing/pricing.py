@@ -84,7 +84,7 @@ class Price:
         return named or {"request": 0.0}
 
     def __str__(self) -> str:
-        """For people: `$0.001`, or `$0.05/1M input tokens + $0.2/1M output tokens`."""
+        """For people: `$0.001`, or `$0.05/1M input tokens + $0.20/1M output tokens`."""
         parts = self.parts()
         if parts.keys() == {"request"}:
             return f"${amount(parts['request'])}"
@@ -92,8 +92,9 @@ class Price:
 
 
 def amount(value: float) -> str:
-    """USD without zeros that say nothing."""
-    return f"{value:.6f}".rstrip("0").rstrip(".")
+    """USD with cents, and further digits where there are any."""
+    whole, _, digits = f"{value:.6f}".partition(".")
+    return f"{whole}.{digits.rstrip('0'):0<2}"
 
 
 def parse(parts: Mapping[str, str | Decimal]) -> dict[str, int]:

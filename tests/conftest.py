@@ -2,6 +2,7 @@
 
 import pytest
 from django.db import connection
+from hypothesis import HealthCheck, settings
 
 from billing import ledger
 from modelpilot.accounts.models import User
@@ -11,6 +12,10 @@ from tests.shop import identity, shop, stripe
 from tests.system import system
 
 __all__ = ["identity", "shop", "stripe", "system"]
+
+# How long examples take on a busy machine says nothing about what they are examples of.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 
 @pytest.fixture(scope="session")

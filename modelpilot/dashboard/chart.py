@@ -152,11 +152,12 @@ def largest(series: Iterable[Series], colours: dict[str, int] | None = None) -> 
 
 
 def ceiling(most: Number) -> Number:
-    """The next number above that people count in: 1, 2 or 5, and zeros."""
+    """The next number above that people count in: one digit, and zeros."""
     if most <= 0:
         return 1
     power = 10.0 ** math.floor(math.log10(most))
-    found = next(power * step for step in (1, 2, 5, 10) if power * step >= most * (1 - 1e-9))
+    steps = (power * digit for digit in (1, 2, 3, 4, 5, 6, 8, 10))
+    found = next(step for step in steps if step >= most * (1 - 1e-9))
     return round(found) if found >= 1 else found
 
 

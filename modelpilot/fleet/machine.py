@@ -181,16 +181,16 @@ def too_small_for(card: Card, machines: Machines) -> str | None:
         return too_few_for(card, machines)
     suited = [device for there in machines for device in there if device.kind == card.device]
     if not suited:
-        return f"It needs an NVIDIA GPU with {card.memory_mb} MB, and there is none here."
+        return f"It needs an NVIDIA GPU with {card.memory_mb:,} MB, and there is none here."
     largest = max(suited, key=lambda device: device.memory_mb)
     if card.memory_mb <= largest.memory_mb:
         return None
     if card.device == "cuda":
         return (
-            f"It needs {card.memory_mb} MB on one GPU; the largest here, {largest.name}, has "
-            f"{largest.memory_mb} MB for pods."
+            f"It needs {card.memory_mb:,} MB on one GPU; the largest here, {largest.name}, has "
+            f"{largest.memory_mb:,} MB for pods."
         )
-    return f"It needs {card.memory_mb} MB of memory; pods may use {largest.memory_mb} MB here."
+    return f"It needs {card.memory_mb:,} MB of memory; pods may use {largest.memory_mb:,} MB here."
 
 
 def too_few_for(card: Card, machines: Machines) -> str | None:
@@ -206,6 +206,6 @@ def too_few_for(card: Card, machines: Machines) -> str | None:
     if most >= card.devices:
         return None
     return (
-        f"It needs {card.devices} NVIDIA GPUs of one machine with {card.memory_mb} MB on each; "
+        f"It needs {card.devices} NVIDIA GPUs of one machine with {card.memory_mb:,} MB on each; "
         f"{most or 'none'} {'is' if most < 2 else 'are'} here."
     )

@@ -264,7 +264,7 @@ def test_the_parts_are_charged_by_their_units() -> None:
         assert cost(price, Measures(**measure)) == micros(dollars), measure
     assert str(price).startswith("$0.001/request + $0.15/1M input tokens + ")
     assert str(Price(request=1000)) == "$0.001"
-    assert str(Price()) == "$0"
+    assert str(Price()) == "$0.00"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.browser.axe import overflows, serious
 from tests.browser.conftest import PATIENCE_MS, SignUp
-from tests.browser.wire import weighed
 from tests.system import System
 
 EMAIL = "polly@example.com"
@@ -350,21 +348,15 @@ def test_without_credit_it_says_so(page: Page, sign_up: SignUp) -> None:
     expect(message).to_have_value("hello")
 
 
-def test_the_pages_are_accessible_and_small(polly: Page) -> None:
-    for path in EACH_KIND:
-        for scheme in ("light", "dark"):
-            polly.emulate_media(color_scheme=scheme)
-            size, _ = weighed(polly, partial(polly.goto, PAGES + path))
-            assert size < 100_000, path
-            polly.wait_for_load_state("networkidle")
-            for folded in polly.get_by_text("More parameters").all():
-                folded.click()
-            assert serious(polly) == [], (path, scheme)
-
-
-def test_the_pages_fit_a_phone(phone: Page, account: tuple[Any, str]) -> None:
+def test_further_parameters_are_accessible_and_fit_a_phone(
+    phone: Page, account: tuple[Any, str]
+) -> None:
     phone.context.add_cookies(account[0])
     for path in EACH_KIND:
         phone.goto(PAGES + path)
+        for folded in phone.get_by_text("More parameters").all():
+            folded.click()
         assert not overflows(phone), path
-        assert serious(phone) == [], path
+        for scheme in ("light", "dark"):
+            phone.emulate_media(color_scheme=scheme)
+            assert serious(phone) == [], (path, scheme)

@@ -1,5 +1,6 @@
 """What operators do: each act asks first, is done once, and is in the audit log."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -106,6 +107,34 @@ def test_accounts_are_frozen_and_thawed(operator: Client, alice: User) -> None:
     act(operator, alice, "unfreeze")
     assert not ledger.balance(alice.id).frozen
     assert_audited("account.unfreeze", freezes=1)
+
+
+def offered(client: Client, row: Model) -> set[str]:
+    """The names of the buttons on a row's page, as its addresses have them."""
+    opts = row._meta
+    page = reverse(f"admin:{opts.app_label}_{opts.model_name}_change", args=[row.pk])
+    answer = client.get(page)
+    assert answer.status_code == 200
+    root = page.removesuffix("change/")
+    return set(re.findall(rf'"{root}([a-z-]+)/?"', answer.content.decode())) - {"change"}
+
+
+def test_a_page_has_the_buttons_that_do_something(operator: Client, alice: User) -> None:
+    always = {"grant-credit", "freeze", "budget"}
+    assert offered(operator, alice) == always
+    act(operator, alice, "freeze", reason="looks odd")
+    assert offered(operator, alice) == {*always, "unfreeze"}
+    act(operator, alice, "unfreeze")
+    ledger.take(alice.id, micros("1000"), Account.Code.STRIPE_CLEARING, code="dispute", ref="x")
+    assert offered(operator, alice) == {*always, "write-off"}
+    User.objects.filter(id=alice.id).update(waiting=True, is_active=False)
+    assert offered(operator, alice) == {*always, "write-off", "approve"}
+
+    keys.create(alice)
+    key = ApiKey.objects.get()
+    assert offered(operator, key) == {"revoke"}
+    act(operator, key, "revoke")
+    assert offered(operator, key) == set()
 
 
 def test_a_debt_is_written_off(operator: Client, charlie: User) -> None:

@@ -76,6 +76,13 @@ def test_an_operator_sees_everything(signed_in: SignedIn, bob: User, world: None
         assert "no-store" in answer.headers["Cache-Control"]
 
 
+def test_a_pod_names_what_it_serves(signed_in: SignedIn, bob: User, world: None) -> None:
+    pod = Pod.objects.select_related("deployment").get()
+    link = f'href="{url_of(pod.deployment, "change", pod.deployment.pk)}">echo</a>'
+    for page in (url_of(Pod, "changelist"), url_of(pod, "change", pod.pk)):
+        assert link in signed_in(bob).get(page).content.decode(), page
+
+
 def test_who_may_deploy_is_no_operator(
     signed_in: SignedIn, visitor: Client, alice: User, world: None
 ) -> None:

@@ -35,15 +35,15 @@ def test_nothing_is_lost_and_all_fits(series: list[Series]) -> None:
 
 
 def test_columns_stand_on_each_other() -> None:
-    drawn = chart.columns("x", "t", ["a", "b"], [Series("one", [5, 0]), Series("two", [3, 2])])
+    drawn = chart.columns("x", "t", ["a", "b"], [Series("one", [7, 0]), Series("two", [3, 2])])
 
     assert drawn.top == "10"
     one, two = drawn.bands
-    assert BLOCK.findall(one.path) == [("1", "50", "50")]
-    assert BLOCK.findall(two.path) == [("1", "20", "30"), ("11", "80", "20")]
-    assert drawn.columns[0].text == "a: 8 (one 5, two 3)"
+    assert BLOCK.findall(one.path) == [("1", "30", "70")]
+    assert BLOCK.findall(two.path) == [("1", "0", "30"), ("11", "80", "20")]
+    assert drawn.columns[0].text == "a: 10 (one 7, two 3)"
     assert drawn.columns[1].text == "b: two 2"
-    assert drawn.description == "a to b: 10 in all, most on a (8)."
+    assert drawn.description == "a to b: 12 in all, most on a (10)."
 
 
 def test_the_smallest_are_one() -> None:

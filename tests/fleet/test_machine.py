@@ -95,13 +95,13 @@ def test_what_does_not_fit_is_told_why() -> None:
     assert too_small_for(card("cpu", 1000), [[cpu, gpu]]) is None
     assert too_small_for(card("cuda", 23_500), [[cpu], [cpu, gpu]]) is None
     for device, memory_mb, there, reason in (
-        ("cpu", 1001, [cpu, gpu], "It needs 1001 MB of memory; pods may use 1000 MB here."),
+        ("cpu", 1001, [cpu, gpu], "It needs 1,001 MB of memory; pods may use 1,000 MB here."),
         ("cuda", 1, [cpu], "It needs an NVIDIA GPU with 1 MB, and there is none here."),
         (
             "cuda",
             23_501,
             [cpu, gpu],
-            "It needs 23501 MB on one GPU; the largest here, NVIDIA L4, has 23500 MB for pods.",
+            "It needs 23,501 MB on one GPU; the largest here, NVIDIA L4, has 23,500 MB for pods.",
         ),
     ):
         assert too_small_for(card(device, memory_mb), [there]) == reason
@@ -121,9 +121,9 @@ def test_several_gpus_are_of_one_machine_and_whole() -> None:
         ([], "none is here."),
     ):
         assert too_small_for(wanted, there) == (
-            f"It needs 2 NVIDIA GPUs of one machine with 20000 MB on each; {found}"
+            f"It needs 2 NVIDIA GPUs of one machine with 20,000 MB on each; {found}"
         )
-    more = "It needs 3 NVIDIA GPUs of one machine with 20000 MB on each; 2 are here."
+    more = "It needs 3 NVIDIA GPUs of one machine with 20,000 MB on each; 2 are here."
     assert too_small_for(card("cuda", 20_000, devices=3), [[gpu, twin]]) == more
 
 

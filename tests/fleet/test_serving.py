@@ -146,10 +146,10 @@ def test_no_way_on_so_many_devices_is_refused(bob: Caller, ids: dict[str, str]) 
 def test_what_fits_on_no_device_is_not_deployed(bob: Caller, ids: dict[str, str]) -> None:
     assert "too-wide" not in ids
     error = error_of(bob.post("deployments", {"model": "too-wide"}), 422, "model_not_deployable")
-    assert "It needs 3 NVIDIA GPUs of one machine with 20000 MB on each; 2 are" in error["message"]
+    assert "It needs 3 NVIDIA GPUs of one machine with 20,000 MB on each; 2 are" in error["message"]
     assert "too-big" not in ids
     error = error_of(bob.post("deployments", {"model": "too-big"}), 422, "model_not_deployable")
-    assert "It needs 60000 MB on one GPU" in error["message"]
+    assert "It needs 60,000 MB on one GPU" in error["message"]
 
 
 def test_two_that_do_not_fit_together_are_served_in_turn_as_foretold(

@@ -176,7 +176,12 @@ class UserAdmin(Acting, Listing):
         links = (list_of(Job, "Jobs", q=user.email), list_of(ApiKey, "Keys", q=user.email))
         return format_html_join(" · ", "{}", ((link,) for link in links))
 
-    @asks("Approve", "Lets in an account that waits, and tells it by mail.", icon="how_to_reg")
+    @asks(
+        "Approve",
+        "Lets in an account that waits, and tells it by mail.",
+        icon="how_to_reg",
+        when=lambda user: user.waiting,
+    )
     def approve(self, user: User, form: forms.Form) -> str:
         if not user.waiting:
             raise Refused("It does not wait for anybody.")
@@ -216,7 +221,12 @@ class UserAdmin(Acting, Listing):
                 budgets.put(user.id, period, cap)
         return f"The budgets of {user.email} hold for its next request."
 
-    @asks("Unfreeze", "Lifts every freeze, also those of disputes.", icon="lock_open")
+    @asks(
+        "Unfreeze",
+        "Lifts every freeze, also those of disputes.",
+        icon="lock_open",
+        when=lambda user: user.is_frozen,
+    )
     def unfreeze(self, user: User, form: forms.Form) -> str:
         lifted = credit.unfreeze(user)
         return f"{lifted} freezes of {user.email} were lifted."
@@ -227,6 +237,7 @@ class UserAdmin(Acting, Listing):
         WithReason,
         icon="money_off",
         variant=DANGER,
+        when=lambda user: ledger.balance(user.id).debt > 0,
     )
     def write_off(self, user: User, form: forms.Form) -> str:
         lost = credit.write_off(user, reason=form.cleaned_data["reason"])
@@ -271,6 +282,7 @@ class ApiKeyAdmin(Acting, Listing):
         Asked,
         icon="block",
         variant=DANGER,
+        when=lambda key: key.revoked_at is None,
     )
     def revoke(self, key: ApiKey, form: forms.Form) -> str:
         if key.revoked_at is not None:

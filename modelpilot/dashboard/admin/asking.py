@@ -27,9 +27,14 @@ from billing.money import micros
 from modelpilot.errors import ApiError
 
 Act = Callable[..., Any]
+When = Callable[[Any], bool]
 DANGER = ActionVariant.DANGER
 PLAIN = ActionVariant.DEFAULT
 PRIMARY = ActionVariant.PRIMARY
+
+
+def always(row: Any) -> bool:
+    return True
 
 
 class Refused(Exception):
@@ -86,11 +91,13 @@ def asks(
     *,
     icon: str | None = None,
     variant: ActionVariant = PLAIN,
+    when: When = always,
 ) -> Callable[[Act], Any]:
     """Makes a method of a Listing a button, called `label`, whose dialog asks `question`.
 
     The method is given the row (none for a list's button) and the form, and returns the sentence
-    that tells what was done, or an answer of its own.
+    that tells what was done, or an answer of its own. A row's page has the button only `when`
+    there is something to do; the method checks by itself, since a row may have changed meanwhile.
     """
 
     def decorate(act: Act) -> Any:
@@ -115,6 +122,7 @@ def asks(
             return HttpResponse(headers={"HX-Redirect": page})
 
         run.__name__ = act.__name__
+        run.when = when  # type: ignore[attr-defined]
         dialog = {
             "title": label,
             "description": question,
@@ -138,7 +146,12 @@ def shown_once(request: HttpRequest, secrets: list[str], page: str) -> HttpRespo
 
 
 class Acting:
-    """For a Listing with such buttons: where its pages are."""
+    """For a Listing with such buttons: where its pages are, and which buttons a row has."""
+
+    def get_actions_detail(self, request: HttpRequest, object_id: int) -> list[Any]:
+        row = self.get_object(request, str(object_id))  # type: ignore[attr-defined]
+        offered = super().get_actions_detail(request, object_id)  # type: ignore[misc]
+        return [each for each in offered if row is not None and each.method.when(row)]
 
     def url_of(self: Any, object_id: str | None) -> str:
         name = f"admin:{self.opts.app_label}_{self.opts.model_name}"

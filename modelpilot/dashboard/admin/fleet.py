@@ -71,6 +71,10 @@ class DeploymentAdmin(Acting, Listing):
         "It is served again; a pod starts with its first job.",
         icon="play_arrow",
         variant=PRIMARY,
+        # Starting forgets past failures, too.
+        when=lambda deployment: (
+            deployment.desired != Deployment.Desired.RUNNING or deployment.failures
+        ),
     )
     def start(self, deployment: Deployment, form: forms.Form) -> str:
         deployments.start(deployment)
@@ -81,6 +85,7 @@ class DeploymentAdmin(Acting, Listing):
         "Running jobs finish, waiting ones fail and cost nothing, new ones are refused.",
         icon="stop",
         variant=DANGER,
+        when=lambda deployment: deployment.desired == Deployment.Desired.RUNNING,
     )
     def stop(self, deployment: Deployment, form: forms.Form) -> str:
         deployments.stop(deployment)
@@ -104,17 +109,18 @@ class NodeAdmin(Listing):
 
 
 class PodAdmin(Listing):
-    list_display = ("id", "model", "node", "sits_on", "phase", "memory", "busy", "heartbeat_at")
+    list_display = ("id", "serves", "node", "sits_on", "phase", "memory", "busy", "heartbeat_at")
     list_select_related = ("deployment", "node")
     ordering = ("-created_at", "id")
     fields = (
-        "id", "model", "node_link", "sits_on", "phase", "progress", "memory", "slots", "busy",
+        "id", "serves", "node_link", "sits_on", "phase", "progress", "memory", "slots", "busy",
         "created_at", "ready_at", "active_at", "heartbeat_at",
     )  # fmt: skip
-    readonly_fields = ("model", "node_link", "sits_on", "memory")
+    readonly_fields = ("serves", "node_link", "sits_on", "memory")
 
+    # Not called `model`: that is the table, to Django.
     @shown("Model")
-    def model(self, pod: Pod) -> SafeString | str:
+    def serves(self, pod: Pod) -> SafeString | str:
         return link_to(pod.deployment, pod.deployment.model)
 
     @shown("Node")

@@ -188,9 +188,14 @@ def chart(rows: list[economics.Row]) -> dict[str, object]:
     }
 
 
+# Read on white as well as on black.
+INK = {"color": "#7a8494"}
 OPTIONS = {
     "animation": False,
     "maintainAspectRatio": False,
-    "scales": {"x": {"grid": {"display": False}}, "y": {"beginAtZero": True}},
-    "plugins": {"legend": {"display": True, "position": "top", "align": "end"}},
+    "scales": {
+        "x": {"grid": {"display": False}, "ticks": INK},
+        "y": {"beginAtZero": True, "ticks": INK},
+    },
+    "plugins": {"legend": {"display": True, "position": "top", "align": "end", "labels": INK}},
 }

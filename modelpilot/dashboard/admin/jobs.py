@@ -179,6 +179,7 @@ class JobAdmin(Acting, Listing):
         Asked,
         icon="cancel",
         variant=DANGER,
+        when=lambda job: not job.terminal,
     )
     def cancel(self, job: Job, form: forms.Form) -> str:
         if job.terminal:
@@ -206,14 +207,25 @@ class WebhookEndpointAdmin(Acting, Listing):
     def user(self, endpoint: WebhookEndpoint) -> SafeString | str:
         return link_to(endpoint.owner)
 
-    @asks("Enable", "It hears of every job of its owner again.", icon="play_arrow")
+    @asks(
+        "Enable",
+        "It hears of every job of its owner again.",
+        icon="play_arrow",
+        when=lambda endpoint: not endpoint.enabled and endpoint.deleted_at is None,
+    )
     def enable(self, endpoint: WebhookEndpoint, form: forms.Form) -> str:
         if endpoint.deleted_at is not None:
             raise Refused("Its owner has deleted it.")
         webhooks.enable(endpoint)
         return "It is enabled."
 
-    @asks("Disable", "Nothing is sent to it until it is enabled.", icon="block", variant=DANGER)
+    @asks(
+        "Disable",
+        "Nothing is sent to it until it is enabled.",
+        icon="block",
+        variant=DANGER,
+        when=lambda endpoint: endpoint.enabled,
+    )
     def disable(self, endpoint: WebhookEndpoint, form: forms.Form) -> str:
         webhooks.disable(endpoint, "Disabled by an operator.")
         return "It is disabled."

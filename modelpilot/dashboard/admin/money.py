@@ -53,10 +53,9 @@ class AccountAdmin(Listing):
     list_filter = ("code",)
     searched_by = "An account's e-mail address"
     fields = (
-        "id", "user", "code", "balance", "held", "state", "debits_pending", "debits_posted",
-        "credits_pending", "credits_posted", "transfers",
+        "id", "user", "code", "balance", "held", "state", "came", "went", "transfers",
     )  # fmt: skip
-    readonly_fields = ("user", "balance", "held", "transfers")
+    readonly_fields = ("user", "balance", "held", "state", "came", "went", "transfers")
 
     def search(self, rows: QuerySet[Account], text: str) -> QuerySet[Account]:
         return rows.filter(owner__email=text.lower())
@@ -79,6 +78,14 @@ class AccountAdmin(Listing):
     @shown("Held")
     def held(self, account: Account) -> str:
         return NOTHING if account.owner_id is None else dollars(account.debits_pending)
+
+    @shown("Came in all")
+    def came(self, account: Account) -> str:
+        return NOTHING if account.owner_id is None else dollars(account.credits_posted)
+
+    @shown("Went in all")
+    def went(self, account: Account) -> str:
+        return NOTHING if account.owner_id is None else dollars(account.debits_posted)
 
     @shown("Transfers")
     def transfers(self, account: Account) -> SafeString:
@@ -216,6 +223,9 @@ class PurchaseAdmin(Acting, Listing):
         Refund,
         icon="undo",
         variant=DANGER,
+        when=lambda purchase: (
+            purchase.state == Purchase.State.PAID and reversals.standing(purchase) < purchase.amount
+        ),
     )
     def refund(self, purchase: Purchase, form: forms.Form) -> str:
         if not payments.configured():
@@ -309,7 +319,12 @@ class PriceChangeAdmin(Acting, Listing):
         return f"{made.model} costs {self.costs(made)} from {made.starts_at:%Y-%m-%d %H:%M} UTC on."
 
     @asks(
-        "Cancel the change", "The change will not start.", Asked, icon="event_busy", variant=DANGER
+        "Cancel the change",
+        "The change will not start.",
+        Asked,
+        icon="event_busy",
+        variant=DANGER,
+        when=lambda change: change.cancelled_at is None and change.starts_at > timezone.now(),
     )
     def cancel(self, change: PriceChange, form: forms.Form) -> str:
         if not prices.cancel(change.id):
@@ -389,6 +404,7 @@ class RedeemCodeAdmin(Acting, Listing):
         Asked,
         icon="block",
         variant=DANGER,
+        when=lambda code: code.revoked_at is None,
     )
     def revoke(self, code: RedeemCode, form: forms.Form) -> str:
         if not credit.revoke_code(code.id):
