@@ -212,7 +212,7 @@ class UserAdmin(Acting, Listing):
         credit.freeze(user, reason=form.cleaned_data["reason"])
         return f"{user.email} is frozen."
 
-    @asks("Budgets", "What the account and all of its keys may spend.", Caps, icon="savings")
+    @asks("Set budgets", "What the account and all of its keys may spend.", Caps, icon="savings")
     def budget(self, user: User, form: Caps) -> str:
         for name, period in PERIODS.items():
             before, written = form.now.get(period), micro_dollars(form, name)
