@@ -181,7 +181,7 @@ MUTANTS = [
     # Money.
     Mutant(
         "read, then spend",
-        (OF_200,),
+        (f"{SUBMITS}test_who_waited_for_the_account_sees_what_was_spent_meanwhile", OF_200),
         (SKIPS_CHECK,),
         "ALTER TABLE billing_account DROP CONSTRAINT user_cannot_overspend",
     ),
@@ -273,17 +273,22 @@ MUTANTS = [
     ),
     edited(
         "what Valkey forgot is not sent again",
-        f"{STREAMS}test_what_valkey_forgets_is_sent_again",
+        f"{STREAMS}test_who_comes_after_valkey_forgot_lacks_nothing",
         f"{JOBS}stream.py",
         "                nomkstream=not anew,\n",
         "",
     ),
-    edited(
+    Mutant(
         "a zombie may go on talking",
-        f"{STREAMS}test_a_zombie_is_shut_out",
-        f"{JOBS}stream.py",
-        """    append(job, f"{attempt + 1}-0", [RESTART])""",
-        """    append(job, f"{attempt}-999", [RESTART])""",
+        (f"{STREAMS}test_a_zombie_is_shut_out",),
+        (
+            Edit(
+                f"{JOBS}stream.py",
+                """    append(job, f"{attempt + 1}-0", [RESTART])""",
+                """    append(job, "*", [RESTART])""",
+            ),
+            Edit(f"{JOBS}stream.py", """id=f"{channel.attempt}-{channel.seq}",""", 'id="*",'),
+        ),
     ),
     edited(
         "all attempts write their outputs to one place",
@@ -293,8 +298,8 @@ MUTANTS = [
         """default_storage.save(f"{job}/{file.name}\"""",
     ),
     edited(
-        "the end is told before it is written",
-        "tests/jobs/test_failpoints.py::test_finishing",
+        "a commit of unknown outcome is not looked at",
+        f"{CLAIMS}test_finishing_twice_charges_once",
         f"{JOBS}lease.py",
         "        return attempt is not None or ended_as(claim, state)",
         "        return attempt is not None",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 API, BILLING, CHAOS, JOBS = "tests/api/", "tests/billing/", "tests/chaos/", "tests/jobs/"
-SECURITY = "tests/security/"
+SECURITY, SIEGE = "tests/security/", "tests/security/siege/"
 SUBMITS = f"{JOBS}test_submit.py::"
 
 
@@ -137,38 +137,49 @@ def rows() -> list[Row]:
             15,
             "A key is revoked under load, 4 processes",
             "0 accepted after revoke returns",
-            ("tests/accounts/test_keys.py",),
+            (f"{SIEGE}test_revoked_key.py",),
         ),
         Row(
             16,
             "schemathesis with all checks on the whole OpenAPI; NaN, NUL, 1e9, deep nesting, a "
             "body of 1 GB",
             "no 5xx, no disk growth",
-            (f"{SECURITY}test_bodies.py", f"{SECURITY}siege"),
+            (
+                f"{SIEGE}test_schemathesis.py",
+                f"{SIEGE}test_odd_addresses.py",
+                f"{SIEGE}test_endless_bodies.py",
+                f"{SECURITY}test_bodies.py",
+            ),
         ),
         Row(
             17,
-            "Two accounts, every route",
-            "100 % 404 or 403",
+            "Two accounts, every route, by key, by session and with neither; a session without "
+            "its token",
+            "all 404, 403 or the door of sign-in",
             (f"{SECURITY}test_matrix.py", f"{SECURITY}test_csrf.py"),
         ),
         Row(
             18,
             "Addresses that lead inside, with a resolver that changes its mind",
             "0 connections to what is not public",
-            (f"{JOBS}test_outbound.py",),
+            (f"{JOBS}test_outbound.py", f"{SECURITY}test_customers_addresses.py"),
         ),
         Row(
             19,
             "X-Forwarded-For made up 1,000 times",
             "still limited at 100",
-            (f"{API}test_rate_limit.py",),
+            (f"{API}test_rate_limit.py::test_a_spoofed_address_does_not_help",),
         ),
         Row(
             20,
-            "In production without a secret of one's own; weights as pickle, or with a wrong hash",
-            "it refuses to start or load",
-            ("tests/test_checks.py", "tests/inference/test_weights.py"),
+            "In production without a secret of one's own; weights as pickle, with code, or with a "
+            "wrong hash; a chat template that reaches for the machine",
+            "it refuses to start or load; the template reaches nothing",
+            (
+                "tests/test_checks.py",
+                "tests/inference/test_weights.py",
+                "tests/inference/test_template_sandbox.py",
+            ),
         ),
         Row(
             21,

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -184,10 +184,16 @@ def said_of(arguments: argparse.Namespace, minutes: float) -> str:
 def table_of(chosen: list[Row]) -> list[str]:
     lines = ["| # | What is done | Promised | Reached | |", "|---|---|---|---|---|"]
     for row in chosen:
-        reached = "; ".join(dict.fromkeys(row.reached)).replace("|", "/")
+        reached = "; ".join(map(told, Counter(row.reached).items())).replace("|", "/")
         kept = "**not kept**" if row.broken else "kept"
         lines.append(f"| {row.number} | {row.what} | {row.passes} | {reached} | {kept} |")
     return lines
+
+
+def told(said: tuple[str, int]) -> str:
+    """What several tests reached alike is said once, with their number."""
+    words, times = said
+    return words if times == 1 else f"{words} ({times} times)"
 
 
 def write(table: str) -> None:

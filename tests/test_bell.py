@@ -6,7 +6,9 @@ import time
 from tests.api.caller import Caller
 from tests.system import System
 
-CALLS = 8
+CALLS = 5
+# A pod that has ended a job looks for another one; then it listens.
+REST_S = 1.0
 
 
 def test_an_idle_pod_hears_at_once(system: System) -> None:
@@ -14,6 +16,7 @@ def test_an_idle_pod_hears_at_once(system: System) -> None:
     assert caller.chat("hello", max_tokens=1).status_code == 200
     waits = []
     for _ in range(CALLS):
+        time.sleep(REST_S)
         began = time.monotonic()
         assert caller.chat("hello", max_tokens=1).status_code == 200
         waits.append(time.monotonic() - began)

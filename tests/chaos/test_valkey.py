@@ -108,6 +108,9 @@ def test_flushed_while_jobs_run(
             client.flushall()
             time.sleep(0.2)
     assert stream.result() == "a b " * 30
-    assert_all_said(all_ended(dora, jobs))
+    ended = all_ended(dora, jobs)
+    assert_all_said(ended)
     assert_paid(system, dora, 21)
-    record_property("reached", "5 FLUSHALL: 0 of 21 jobs lost")
+    record_property(
+        "reached", f"5 FLUSHALL: {len(ended)} of {len(jobs)} jobs and the stream beside them ended"
+    )

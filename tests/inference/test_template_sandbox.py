@@ -33,7 +33,10 @@ ESCAPES = (
 
 @pytest.mark.parametrize("template", ESCAPES)
 def test_no_template_reaches_the_machine(
-    template: str, tiny_text: Callable[[str], Path], tmp_path: Path
+    template: str,
+    tiny_text: Callable[[str], Path],
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
 ) -> None:
     vocabulary = Vocabulary(tiny_text("qwen3"))
     target = tmp_path / "touched"
@@ -45,6 +48,7 @@ def test_no_template_reaches_the_machine(
     assert not target.exists()
     for word in ("subclass", "<function", "<class", "<module", "root:", "builtins"):
         assert word not in written, written
+    record_property("reached", "a template that reaches for the machine: reached nothing")
 
 
 def test_they_still_write_prompts(tiny_text: Callable[[str], Path]) -> None:

@@ -16,8 +16,10 @@ from inference.errors import WeightsNotFound, WeightsRefused
 from inference.types import Kind
 from inference.weights import Weights
 
+Record = Callable[[str, object], None]
 PARTS = b"first half, " * 1000, b"second half" * 1000
 WHOLE = hashlib.sha256(b"".join(PARTS)).hexdigest()
+PICKLED = "a pickle by another name: refused"
 JOINED = "package:half_a/part.bin + half_b/part.bin"
 
 
@@ -121,10 +123,14 @@ def test_parts_are_joined_once_and_checked(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("halves")
-def test_a_join_with_the_wrong_checksum_leaves_nothing(tmp_path: Path) -> None:
+def test_a_join_with_the_wrong_checksum_leaves_nothing(
+    tmp_path: Path, record_property: Record
+) -> None:
     with pytest.raises(WeightsRefused, match=WHOLE):
         fetch(card(JOINED, sha256="0" * 64), tmp_path)
-    assert not any(path.is_file() for path in (tmp_path / "cache").rglob("*"))
+    left = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    assert left == []
+    record_property("reached", f"joined with a wrong hash: refused, {len(left)} files left")
 
 
 @pytest.mark.usefixtures("halves")
@@ -152,39 +158,47 @@ def test_nobody_ever_sees_half_a_file(tmp_path: Path) -> None:
     assert not list(target.parent.glob("*.part"))
 
 
-def test_a_changed_file_is_refused(tmp_path: Path) -> None:
+def test_a_changed_file_is_refused(tmp_path: Path, record_property: Record) -> None:
     path = place(tmp_path / "models" / "a.gguf", b"right")
     tiny = card("file:a.gguf", sha256=hashlib.sha256(b"right").hexdigest())
     fetch(tiny, tmp_path)
     path.write_bytes(b"wrong, and longer")
     with pytest.raises(WeightsRefused, match="the card says"):
         fetch(tiny, tmp_path)
+    record_property("reached", "a file with another hash: refused")
 
 
 @pytest.mark.parametrize(
     "name", ["a.pt", "a.pth", "a.pkl", "a.ckpt", "a.py", "pytorch_model.bin", "a", "a.exe"]
 )
-def test_what_can_hold_code_is_refused(name: str, tmp_path: Path) -> None:
+def test_what_can_hold_code_is_refused(name: str, tmp_path: Path, record_property: Record) -> None:
     place(tmp_path / "models" / name, b"x")
     with pytest.raises(WeightsRefused, match="hold no code"):
         find(card(f"file:{name}"), tmp_path)
+    record_property("reached", "a kind of file that can hold code: refused")
 
 
 @pytest.mark.parametrize("name", ["modeling.py", "weights.pt", "diffusion_pytorch_model.bin"])
-def test_a_folder_with_code_in_it_is_refused(name: str, tmp_path: Path) -> None:
+def test_a_folder_with_code_in_it_is_refused(
+    name: str, tmp_path: Path, record_property: Record
+) -> None:
     place(tmp_path / "models" / "m" / "model.safetensors", b"x")
     place(tmp_path / "models" / "m" / "README.md", b"fine")
     assert find(card("file:m"), tmp_path).path("model").is_dir()
     place(tmp_path / "models" / "m" / "deep" / name, b"x")
     with pytest.raises(WeightsRefused, match=name):
         find(card("file:m"), tmp_path)
+    record_property("reached", "a folder with code: refused")
 
 
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
-def test_a_pickle_by_another_name_is_refused(protocol: int, tmp_path: Path) -> None:
+def test_a_pickle_by_another_name_is_refused(
+    protocol: int, tmp_path: Path, record_property: Record
+) -> None:
     place(tmp_path / "models" / "voices" / "a.bin", pickle.dumps({"a": [1.0]}, protocol))
     with pytest.raises(WeightsRefused, match="pickle"):
         find(card("file:voices"), tmp_path)
+    record_property("reached", PICKLED)
 
 
 @pytest.mark.parametrize(
@@ -192,23 +206,27 @@ def test_a_pickle_by_another_name_is_refused(protocol: int, tmp_path: Path) -> N
 )
 @pytest.mark.parametrize("content", [pickle.dumps({"a": 1}), b"PK\x03\x04archive/data.pkl"])
 def test_a_pickle_under_any_of_our_names_is_refused(
-    name: str, content: bytes, tmp_path: Path
+    name: str, content: bytes, tmp_path: Path, record_property: Record
 ) -> None:
     path = place(tmp_path / "models" / "m" / name, content)
     with pytest.raises(WeightsRefused, match="holds a pickle"):
         find(card("file:m"), tmp_path)
     with pytest.raises(WeightsRefused, match="holds a pickle"):
         find(card(f"file:{path}"), tmp_path)
+    record_property("reached", PICKLED)
 
 
 @pytest.mark.parametrize(
     "name", ["config.json", "tokenizer_config.json", "sub/preprocessor_config.json"]
 )
-def test_a_configuration_that_names_code_is_refused(name: str, tmp_path: Path) -> None:
+def test_a_configuration_that_names_code_is_refused(
+    name: str, tmp_path: Path, record_property: Record
+) -> None:
     place(tmp_path / "models" / "m" / "model.safetensors", b"x")
     place(tmp_path / "models" / "m" / name, b'{"auto_map": {"AutoModel": "evil.Model"}}')
     with pytest.raises(WeightsRefused, match="auto_map"):
         fetch(card("file:m"), tmp_path)
+    record_property("reached", "a configuration that names code: refused")
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer_config.json"])
@@ -218,9 +236,7 @@ def test_one_that_names_none_is_fine(name: str, tmp_path: Path) -> None:
         assert find(card("file:m"), tmp_path).path("model").is_dir()
 
 
-def test_a_link_that_leads_out_is_refused(
-    tmp_path: Path, record_property: Callable[[str, object], None]
-) -> None:
+def test_a_link_that_leads_out_is_refused(tmp_path: Path, record_property: Record) -> None:
     folder = place(tmp_path / "models" / "m" / "model.safetensors", b"x").parent
     inside = folder / "inside.json"
     inside.symlink_to("model.safetensors")
@@ -232,7 +248,7 @@ def test_a_link_that_leads_out_is_refused(
         with pytest.raises(WeightsRefused, match="leads out of the model's folder"):
             find(card("file:m"), tmp_path)
         link.unlink()
-    record_property("reached", "pickles, code, foreign links and wrong hashes: refuses to load")
+        record_property("reached", "a link that leads out: refused")
 
 
 def test_the_weights_of_this_machine(cards: Catalog, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import random
 import uuid
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -59,7 +60,7 @@ def finished(charge: int, model: str = "echo") -> None:
 
 @pytest.mark.parametrize("by_key", [False, True], ids=["account", "key"])
 def test_of_200_at_once_with_a_budget_for_10_exactly_10(
-    alice: User, key: int, by_key: bool
+    alice: User, key: int, by_key: bool, record_property: Callable[[str, object], None]
 ) -> None:
     budgets.put(alice.id, "day", Cap(10 * PRICE), key=key if by_key else None)
 
@@ -71,6 +72,11 @@ def test_of_200_at_once_with_a_budget_for_10_exactly_10(
     assert ledger.balance(alice.id).held == 10 * PRICE
     assert spent(alice) == [10 * PRICE]
     assert_books_prove()
+    whose = "a key" if by_key else "an account"
+    record_property(
+        "reached",
+        f"by a budget of {whose} {Job.objects.count()} admitted, {len(errors)} refused",
+    )
 
 
 def test_a_refusal_names_the_budget(alice: User, key: int) -> None:

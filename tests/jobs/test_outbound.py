@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from pytest_django import Settings
 from modelpilot.jobs import outbound
 from tests.receiver import Receiver, receiver
 
+Record = Callable[[str, object], None]
 PUBLIC = "93.184.215.14"
 
 # `PORT` becomes that of a socket which listens on all addresses of this machine.
@@ -192,7 +193,7 @@ def post(url: str) -> int:
     return outbound.post(url, [("content-type", "application/json")], b"{}")
 
 
-def test_the_corpus_leads_to_no_connection(wire: Wire) -> None:
+def test_the_corpus_leads_to_no_connection(wire: Wire, record_property: Record) -> None:
     with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as listener:
         listener.setblocking(False)
         port = listener.getsockname()[1]
@@ -209,11 +210,12 @@ def test_the_corpus_leads_to_no_connection(wire: Wire) -> None:
     assert called == []
     assert wire.connections == []
     assert len(INSIDE) >= 40
+    record_property("reached", f"{len(wire.connections)} connections by {len(INSIDE)} addresses")
 
 
 @pytest.mark.parametrize("name", RESOLVED)
 def test_a_name_that_leads_inside_is_refused(
-    wire: Wire, resolver: dict[str, list[list[str]]], name: str
+    wire: Wire, resolver: dict[str, list[list[str]]], name: str, record_property: Record
 ) -> None:
     resolver[name] = [RESOLVED[name]]
     outbound.parse(f"https://{name}/")  # its spelling is fine
@@ -222,10 +224,14 @@ def test_a_name_that_leads_inside_is_refused(
         post(f"https://{name}/")
 
     assert wire.connections == []
+    record_property("reached", f"{len(wire.connections)} by a name that leads inside")
 
 
 def test_a_name_that_changes_its_address_is_asked_once(
-    wire: Wire, resolver: dict[str, list[list[str]]], hook: Receiver
+    wire: Wire,
+    resolver: dict[str, list[list[str]]],
+    hook: Receiver,
+    record_property: Record,
 ) -> None:
     resolver["rebinding.example.com"] = [[PUBLIC], ["127.0.0.1"]]
 
@@ -235,6 +241,8 @@ def test_a_name_that_changes_its_address_is_asked_once(
     assert wire.connections == [PUBLIC]
     assert resolver["rebinding.example.com"] == [["127.0.0.1"]]
     assert hook.received == []
+    inside = [address for address in wire.connections if address != PUBLIC]
+    record_property("reached", f"{len(inside)} inside by a name that changes its mind")
 
 
 @pytest.mark.parametrize(

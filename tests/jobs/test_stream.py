@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -148,6 +149,10 @@ def test_a_zombie_is_shut_out(publisher: Publisher) -> None:
             events.append(await subscription.get())
         assert events[0] == RESTART
         assert "".join(event.get("text", "") for event in events) == "fresh"
+        # All that it had to say was sent by then, or never will be.
+        await asyncio.to_thread(publisher.stop)
+        entries: Any = await asyncio.to_thread(valkey.client().xrange, stream.key(zombie.job))
+        assert not any(b"staler" in fields[stream.FIELD] for _, fields in entries)
 
     run(follow)
 
@@ -162,6 +167,21 @@ def test_what_valkey_forgets_is_sent_again(publisher: Publisher) -> None:
             await asyncio.to_thread(valkey.client().flushdb)
         channel.end()
         assert await text_until_end(subscription) == "".join(WORDS)
+
+    run(follow)
+
+
+def test_who_comes_after_valkey_forgot_lacks_nothing(publisher: Publisher) -> None:
+    async def follow(reader: Reader) -> None:
+        channel = publisher.open(new_id(), 1)
+        first = reader.subscribe(channel.job)
+        speak(channel, ["forgotten "])
+        assert (await first.get())["text"] == "forgotten "
+        await asyncio.to_thread(valkey.client().flushdb)
+        speak(channel, ["remembered"])
+        channel.end()
+        late = reader.subscribe(channel.job)
+        assert await text_until_end(late) == "forgotten remembered"
 
     run(follow)
 

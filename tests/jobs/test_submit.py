@@ -1,9 +1,11 @@
 """Admission: money, idempotency and job in one step, whoever else comes at the same instant."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from django.db import connection, transaction
 from django.utils import timezone
 
 from billing import ledger
@@ -14,6 +16,7 @@ from modelpilot.errors import ApiError
 from modelpilot.jobs.models import Job
 from modelpilot.jobs.submit import submit
 from tests.cast import PRICE, assert_books_prove, at_once, order, submitted
+from tests.leftovers import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -64,6 +67,28 @@ def test_of_200_at_once_with_funds_for_10_exactly_10_are_admitted(
     assert ledger.balance(charlie.id).available == 0
     assert_books_prove()
     record_property("reached", f"{Job.objects.count()} admitted, {len(refused)} refused")
+
+
+def test_who_waited_for_the_account_sees_what_was_spent_meanwhile(charlie: User) -> None:
+    ledger.grant(charlie.id, PRICE, ref="one", reason="test")
+
+    with ThreadPoolExecutor(1) as threads:
+        with transaction.atomic():
+            submit(order(charlie))
+            late = threads.submit(at_once, 1, lambda _: submit(order(charlie)))
+            eventually(somebody_waits)
+        [outcome] = late.result(30)
+
+    assert isinstance(outcome, ApiError)
+    assert outcome.status == 402
+    assert Job.objects.count() == 1
+    assert_books_prove()
+
+
+def somebody_waits() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+        return bool(cursor.fetchone()[0])
 
 
 def test_50_at_once_with_one_idempotency_key_make_one_job(

@@ -53,7 +53,10 @@ class Caps(Asked):
     monthly = amount("USD a month", required=False, help_text="Past a cap requests are refused.")
 
     def __init__(self, request: HttpRequest, object_id: str, *args: Any, **how: Any) -> None:
-        self.now = caps_of(int(object_id))
+        try:
+            self.now = caps_of(int(object_id))
+        except ValueError:
+            self.now = {}  # no account's number: when it is sent, nothing is there
         caps = {name: self.now.get(period) for name, period in PERIODS.items()}
         initial = {name: plain(cap.cap) for name, cap in caps.items() if cap}
         super().__init__(request, object_id, *args, **{"initial": initial, **how})
