@@ -1,7 +1,7 @@
 // Short messages in the corner; those of Django are in the page already.
 
 export function toast(text, kind = "info") {
-  const item = document.createElement("li");
+  const item = document.createElement("div");
   item.className = `toast ${kind}`;
   const words = document.createElement("p");
   words.textContent = text;
