@@ -7,15 +7,18 @@ transaction, so that whoever else uses it sees all of it or none.
 """
 
 import os
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psycopg
 from django.conf import settings
 from django.core.files import File
 from django.core.files.storage import default_storage
 from django.core.management import call_command
-from django.db import DatabaseError, connection
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection, connections
+from django.db.backends.postgresql.base import DatabaseWrapper
 
 from modelpilot import embedded, schema
 from modelpilot.backup import archive, postgres
@@ -32,6 +35,7 @@ OTHERS = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
 """
+CLOSING_S = 5.0
 TABLES = "SELECT EXISTS (SELECT FROM pg_tables WHERE schemaname = 'public')"
 
 
@@ -126,7 +130,7 @@ def check_unused(*, force: bool) -> None:
             f"{settings.DATA} is in use: there is {', '.join(there)}. With --force that is set "
             "aside, not deleted."
         )
-    if not settings.EMBEDDED_POSTGRES and (others := database_says(OTHERS)):
+    if not settings.EMBEDDED_POSTGRES and (others := others_connected()):
         raise BackupError(
             f"Others are connected to the database, over {others} connections. Stop the web, "
             "housekeeping and nodes on all machines."
@@ -137,6 +141,21 @@ def database_says(query: str) -> int:
     with connection.cursor() as cursor:
         cursor.execute(query)
         return int(cursor.fetchone()[0])
+
+
+def others_connected() -> int:
+    """How many connections others have. Our own pool may have several, so it is closed first, and
+    PostgreSQL needs a moment to see that."""
+    connection.close()
+    if isinstance(own := connections[DEFAULT_DB_ALIAS], DatabaseWrapper):
+        own.close_pool()
+    patience = time.monotonic() + CLOSING_S
+    with psycopg.connect(settings.DATABASE_URL, autocommit=True) as alone:
+        while True:
+            (others,) = alone.execute(OTHERS).fetchone() or (0,)
+            if not others or time.monotonic() > patience:
+                return int(others)
+            time.sleep(0.1)
 
 
 def set_aside(folder: Path, restored: Restored) -> None:
