@@ -25,8 +25,8 @@ from tests.mutants import MUTANTS, Edit, Mutant
 ROOT = Path(__file__).parent.parent
 COPIED = ("billing", "modelpilot", "tests")
 LINKED = (
-    "inference", "docs", "static", "templates", "examples", "manage.py", "pyproject.toml",
-    "CHANGELOG.md", "README.md",
+    "inference", "docs", "static", "templates", "examples", "pyproject.toml", "CHANGELOG.md",
+    "README.md",
 )  # fmt: skip
 PYTEST = "-m pytest -x -q --no-header --tb=short -p no:cacheprovider".split()
 TIMEOUT_S = 240.0
@@ -85,6 +85,8 @@ def copy_of_the_source(folder: Path) -> Path:
     folder.mkdir()
     for name in COPIED:
         shutil.copytree(ROOT / name, folder / name)
+    # Not a link: Python would take everything from where that leads.
+    shutil.copy(ROOT / "manage.py", folder)
     for name in LINKED:
         (folder / name).symlink_to(ROOT / name)
     return folder

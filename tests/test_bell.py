@@ -6,9 +6,10 @@ import time
 from tests.api.caller import Caller
 from tests.system import System
 
-CALLS = 5
+# Without bells two of them take five seconds: the pod looks every five, and housekeeping too.
+CALLS = 6
 # A pod that has ended a job looks for another one; then it listens.
-REST_S = 1.0
+REST_S = 0.5
 
 
 def test_an_idle_pod_hears_at_once(system: System) -> None:
@@ -20,4 +21,4 @@ def test_an_idle_pod_hears_at_once(system: System) -> None:
         began = time.monotonic()
         assert caller.chat("hello", max_tokens=1).status_code == 200
         waits.append(time.monotonic() - began)
-    assert statistics.median(waits) < 2
+    assert statistics.mean(waits) < 1.5
