@@ -420,6 +420,8 @@ API_MIDDLEWARE = ["modelpilot.api.envelope.envelope"]
 # What pages pass through.
 MIDDLEWARE = [
     *API_MIDDLEWARE,
+    # Pads what it compresses at random, so that lengths tell nobody of a form's token (BREACH).
+    "django.middleware.gzip.GZipMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",

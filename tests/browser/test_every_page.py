@@ -19,7 +19,7 @@ from tests.browser.axe import overflows, serious
 from tests.browser.conftest import DESKTOP, PATIENCE_MS, PHONE, SignUp, watched
 from tests.browser.test_buying import buy
 from tests.browser.test_playground import SOON_MS
-from tests.browser.wire import weighed, without_cache
+from tests.browser.wire import weighed
 from tests.fake_stripe.account import StripeAccount
 from tests.system import System
 
@@ -51,7 +51,7 @@ ELSEWHERE = {
 }
 LARGEST = 100_000
 # With an empty cache; it comes with unfold's scripts for charts and its typeface of signs.
-LARGEST_OF_ADMIN = 600_000
+LARGEST_OF_ADMIN = 620_000
 MADE = {
     "chat/completions": {
         "model": "echo",
@@ -109,9 +109,6 @@ def test_every_page(
     )
     kept = shots / f"{scheme}-{width}" if shots else None
     with watched(context, system) as page:
-        # Once is enough: it takes time, and a page weighs the same in the dark.
-        if (scheme, screen) == ("light", DESKTOP):
-            without_cache(page)
         sizes, wrong = walk(page, PUBLIC, kept)
         context.add_cookies(cookies)
         for_users, wrong_there = walk(page, ["/dashboard/", *MORE], kept)

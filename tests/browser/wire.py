@@ -1,41 +1,23 @@
-"""What a page costs who waits for it: bytes and answers over the wire."""
+"""What a page costs who waits for it: bytes and answers over the wire, with an empty cache."""
 
 from collections.abc import Callable
 
-from playwright.sync_api import Page, Response
+from playwright.sync_api import Page
 
-# Pictures, films and sounds are what a page is looked at for; drawings that it is made of are not.
-MEDIA = ("image", "media")
-# Has no end, and so no size.
-ENDLESS = "eventsource"
-
-
-def without_cache(page: Page) -> None:
-    """Let every page from now on weigh what it does for somebody who comes for the first time."""
-    page.context.new_cdp_session(page).send("Network.setCacheDisabled", {"cacheDisabled": True})
+# As they came over the wire, whether this time or, for a cache, before. Pictures, films and sounds
+# are what a page is looked at for; drawings that it is made of are not.
+SIZES = """() => [
+  ...performance.getEntriesByType("navigation"),
+  ...performance.getEntriesByType("resource").filter((each) =>
+    each.name.startsWith(location.origin)
+    && (each.name.includes(".svg")
+      || !["img", "image", "video", "audio"].includes(each.initiatorType))),
+].map((each) => each.encodedBodySize)"""
 
 
 def weighed(page: Page, load: Callable[[], object]) -> tuple[int, int]:
     """Bytes without media, and how many answers, of what `load` loads."""
-    answers: list[Response] = []
-
-    def on_response(answer: Response) -> None:
-        answers.append(answer)
-
-    page.on("response", on_response)
     load()
     page.wait_for_load_state("load")
-    page.remove_listener("response", on_response)
-    # Not while they come: a size is known once all of an answer is there.
-    sizes = [size_of(answer) for answer in answers if counts(answer)]
+    sizes = page.evaluate(SIZES)
     return sum(sizes), len(sizes)
-
-
-def counts(answer: Response) -> bool:
-    kind = answer.request.resource_type
-    return kind != ENDLESS and (kind not in MEDIA or ".svg" in answer.url)
-
-
-def size_of(answer: Response) -> int:
-    # What the browser had already is less than nothing.
-    return max(0, answer.request.sizes()["responseBodySize"])
