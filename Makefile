@@ -8,7 +8,7 @@ INSTALLED := .venv/installed
 SYSTEM := tests/backup/test_restore.py tests/chaos tests/fleet/test_serving.py tests/test_compose.py \
 	tests/test_overload.py tests/test_stalled_readers.py tests/test_stripe_check.py tests/test_up.py \
 	tests/upgrade
-SIEGE := tests/security/siege
+SECURITY := tests/security
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo stripe-demo stripe-check test test-system test-browser test-gpu test-money \
@@ -30,13 +30,13 @@ stripe-check: $(INSTALLED) ## The same with Stripe itself, in its test mode, by 
 	@exec $(BIN)/python -m tests.stripe_check
 
 test: $(INSTALLED) ## Run the tests, on the real PostgreSQL and Valkey
-	@exec $(BIN)/python -m pytest $(addprefix --ignore ,$(SYSTEM) $(SIEGE)) $(ARGS)
+	@exec $(BIN)/python -m pytest $(addprefix --ignore ,$(SYSTEM) $(SECURITY)) $(ARGS)
 
 test-system: $(INSTALLED) ## Start, crowd, stop and break whole installations (minutes)
 	@exec $(BIN)/python -m pytest $(SYSTEM) $(ARGS)
 
 test-security: $(INSTALLED) ## Try every route, body and door as those who should not get in (minutes)
-	@exec $(BIN)/python -m pytest tests/security $(ARGS)
+	@exec $(BIN)/python -m pytest $(SECURITY) $(ARGS)
 
 clients: $(INSTALLED) ## Drive every route of OpenAI's with its clients for Python and JavaScript
 	@exec $(BIN)/python -m tests.clients $(ARGS)
