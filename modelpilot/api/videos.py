@@ -1,10 +1,11 @@
 """Films: as the original has them, and as OpenAI's clients ask for them."""
 
+import re
 from typing import Annotated, Any, Literal
 
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from ninja import Query, Router
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from billing.money import usd
 from inference.types import Kind
@@ -132,12 +133,17 @@ def file_of(job: Job, variant: str) -> Output:
 # As OpenAI's clients ask for them
 
 
+def read_as_number(value: Any) -> Any:
+    return int(value) if isinstance(value, str) and re.fullmatch(r"[1-9]\d{0,2}", value) else value
+
+
 class VideosBody(OpenAIDrawingBody):
     # A number, or as OpenAI's clients send it: as text.
     seconds: (
         Annotated[
             Whole,
-            Field(ge=1, le=600, strict=False),
+            BeforeValidator(read_as_number),
+            Field(ge=1, le=600),
             spelled(type=["integer", "string"], pattern=r"^[1-9]\d?$|^[1-5]\d\d$|^600$"),
         ]
         | None

@@ -66,7 +66,8 @@ def test_it_streams_what_it_says_otherwise(alice: Caller) -> None:
         *chunks, last = client.completions.create(
             **asked, stream=True, stream_options={"include_usage": True}
         )
-    assert len(chunks) > 5
+    # Tokens that are there at the same moment come together.
+    assert len(chunks) > 1
     assert "".join(chunk.choices[0].text for chunk in chunks) == whole.choices[0].text
     assert {chunk.object for chunk in chunks} == {"text_completion"}
     assert {chunk.id for chunk in chunks} == {chunks[0].id}
