@@ -18,6 +18,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -314,6 +315,35 @@ def compared(empty: str, loaded: str, rounds: int) -> bool:
     return good
 
 
+@contextmanager
+def two_databases(accounts: int, jobs: int, transfers: int) -> Iterator[tuple[str, str]]:
+    """The addresses of two databases of a throw-away server, empty and loaded.
+
+    In both EMAIL has the same last days; in the loaded one also a year before them, among
+    everybody's jobs.
+    """
+    data = Path(tempfile.mkdtemp(prefix="mp-history-"))
+    for name in [name for name in os.environ if name.startswith(("MODELPILOT_", "STRIPE_"))]:
+        del os.environ[name]
+    os.environ |= {"MODELPILOT_DATA": str(data), "MODELPILOT_LOG_LEVEL": "WARNING"}
+    servers = embedded.Servers(data, valkey=True, durable=False)
+    try:
+        servers.start()
+        loaded = embedded.database_url(data)
+        empty = loaded.replace("/modelpilot?", "/empty?")
+        with psycopg.connect(loaded, autocommit=True) as connection:
+            connection.execute("CREATE DATABASE empty")
+        for url in (empty, loaded):
+            manage(url, "account", EMAIL, "--credit", "1000.00")
+        few = LAST_DAYS * len(MODELS)
+        load(empty, 1, few, 2 * few + MY_SINGLES, mine=1, days=LAST_DAYS)
+        load(loaded, accounts, jobs, transfers, mine=MINE, days=YEAR_DAYS)
+        yield empty, loaded
+    finally:
+        servers.stop()
+        shutil.rmtree(data, ignore_errors=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Money with a long history.")
     parser.add_argument("--accounts", type=int, default=ACCOUNTS)
@@ -325,35 +355,17 @@ def main() -> None:
     if options.work:
         work()
         return
-    data = Path(tempfile.mkdtemp(prefix="mp-history-"))
-    for name in [name for name in os.environ if name.startswith(("MODELPILOT_", "STRIPE_"))]:
-        del os.environ[name]
-    os.environ |= {"MODELPILOT_DATA": str(data), "MODELPILOT_LOG_LEVEL": "WARNING"}
-    servers = embedded.Servers(data, valkey=True, durable=False)
-    begun = time.perf_counter()
-    try:
-        servers.start()
-        loaded = embedded.database_url(data)
-        empty = loaded.replace("/modelpilot?", "/empty?")
-        with psycopg.connect(loaded, autocommit=True) as connection:
-            connection.execute("CREATE DATABASE empty")
-        for url in (empty, loaded):
-            manage(url, "account", EMAIL, "--credit", "1000.00")
-        few = LAST_DAYS * len(MODELS)
-        load(empty, 1, few, 2 * few + MY_SINGLES, mine=1, days=LAST_DAYS)
-        load(loaded, options.accounts, options.jobs, options.transfers, mine=MINE, days=YEAR_DAYS)
+    began = time.perf_counter()
+    with two_databases(options.accounts, options.jobs, options.transfers) as (empty, loaded):
         print(
             f"{options.jobs:,} jobs and {options.transfers:,} transfers were loaded after "
-            f"{time.perf_counter() - begun:.0f} s.",
+            f"{time.perf_counter() - began:.0f} s.",
             flush=True,
         )
         good = compared(empty, loaded, options.rounds)
         proving = time.perf_counter()
         print(manage(loaded, "reconcile").strip())
         print(f"The proof of the loaded books took {time.perf_counter() - proving:.1f} s.")
-    finally:
-        servers.stop()
-        shutil.rmtree(data, ignore_errors=True)
     sys.exit(0 if good else 1)
 
 

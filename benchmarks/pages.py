@@ -7,22 +7,17 @@ it, middleware and template included; a process for each database measures in tu
 
 import argparse
 import json
-import os
-import shutil
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import psycopg
 
 from benchmarks import history
-from benchmarks.history import EMAIL, LAST_DAYS, MINE, MODELS, MY_SINGLES, YEAR_DAYS
+from benchmarks.history import EMAIL
 from benchmarks.stack import table
-from modelpilot import embedded
 
 ACCOUNTS, JOBS = 100_000, 1_000_000
 PAGES = {
@@ -149,30 +144,12 @@ def main() -> None:
     if options.work:
         work()
         return
-    data = Path(tempfile.mkdtemp(prefix="mp-pages-"))
-    for name in [name for name in os.environ if name.startswith(("MODELPILOT_", "STRIPE_"))]:
-        del os.environ[name]
-    os.environ |= {"MODELPILOT_DATA": str(data), "MODELPILOT_LOG_LEVEL": "WARNING"}
-    servers = embedded.Servers(data, valkey=True, durable=False)
-    begun = time.perf_counter()
-    try:
-        servers.start()
-        loaded = embedded.database_url(data)
-        empty = loaded.replace("/modelpilot?", "/empty?")
-        with psycopg.connect(loaded, autocommit=True) as connection:
-            connection.execute("CREATE DATABASE empty")
-        for url in (empty, loaded):
-            history.manage(url, "account", EMAIL, "--credit", "1000.00")
-        few = LAST_DAYS * len(MODELS)
-        history.load(empty, 1, few, 2 * few + MY_SINGLES, mine=1, days=LAST_DAYS)
-        # Enough grants for everybody.
-        transfers = 2 * (options.jobs + options.accounts)
-        history.load(loaded, options.accounts, options.jobs, transfers, mine=MINE, days=YEAR_DAYS)
-        print(f"{options.jobs:,} jobs were loaded after {time.perf_counter() - begun:.0f} s.")
+    began = time.perf_counter()
+    # Enough grants for everybody.
+    transfers = 2 * (options.jobs + options.accounts)
+    with history.two_databases(options.accounts, options.jobs, transfers) as (empty, loaded):
+        print(f"{options.jobs:,} jobs were loaded after {time.perf_counter() - began:.0f} s.")
         good = measured({"empty": empty, "loaded": loaded}, options.rounds)
-    finally:
-        servers.stop()
-        shutil.rmtree(data, ignore_errors=True)
     sys.exit(0 if good else 1)
 
 

@@ -6,10 +6,11 @@ needed. What comes after a head is the gate's to watch (see modelpilot.api.gate)
 """
 
 import asyncio
-import json
-from typing import Any
 
+import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from modelpilot.errors import ApiError
 
 # Browsers and programs send one or two KB; the longest that servers usually take is 32.
 HEAD_LIMIT = 64 * 1024
@@ -81,20 +82,14 @@ class Wire(HttpToolsProtocol):
         """Answer in the envelope, unless another answer is on its way, and hang up."""
         self.stop_clock()
         if not self.is_answering and not self.transport.is_closing():
-            self.transport.write(answer(status, code, message))
+            self.transport.write(answer(ApiError(status, code, message)))
         self.transport.close()
 
 
-def answer(status: int, code: str, message: str) -> bytes:
-    error: dict[str, Any] = {
-        "message": message,
-        "type": "invalid_request_error",
-        "param": None,
-        "code": code,
-    }
-    body = json.dumps({"error": error}).encode()
+def answer(error: ApiError) -> bytes:
+    body = orjson.dumps(error.body())
     return (
-        STATUS_LINE[status]
+        STATUS_LINE[error.status]
         + b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
         % len(body)
         + body

@@ -73,16 +73,14 @@ class Mortals:
     ) -> Iterator[str]:
         """Do it again and again, dying `stride` boundaries later each time, until one lives.
 
-        `prepare` makes the arguments of each; yields the boundary after each death.
+        `prepare` makes the arguments of each; yields the boundary after each death, once what the
+        dead had asked PostgreSQL for is done, or not.
         """
         die_at = 1
         while (at := self.do(deed, die_at, **prepare()).at) is not None:
+            eventually(nobody_else_asks)
             yield at
             die_at += stride
-
-    def settled(self) -> None:
-        """Returns once what the dead had asked PostgreSQL for is done, or not."""
-        eventually(nobody_else_asks)
 
     def close(self) -> None:
         assert self.process.stdin is not None

@@ -20,7 +20,7 @@ import os
 import tarfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -234,7 +234,3 @@ def sealed(file: BinaryIO, seal: tarfile.TarInfo) -> bool:
     rest = file.read(2 * tarfile.RECORDSIZE)
     end = -(-(seal.offset_data + 3 * tarfile.BLOCKSIZE) // tarfile.RECORDSIZE) * tarfile.RECORDSIZE
     return rest == written.ljust(end - seal.offset_data, b"\0")
-
-
-def as_fields(manifest: Manifest) -> dict[str, Any]:
-    return asdict(manifest)

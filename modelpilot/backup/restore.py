@@ -17,10 +17,9 @@ from django.conf import settings
 from django.core.files import File
 from django.core.files.storage import default_storage
 from django.core.management import call_command
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection, connections
-from django.db.backends.postgresql.base import DatabaseWrapper
+from django.db import DatabaseError, connection
 
-from modelpilot import embedded, schema
+from modelpilot import embedded, pool, schema
 from modelpilot.backup import archive, postgres
 from modelpilot.backup.archive import Archive, BackupError
 from modelpilot.backup.take import fingerprint
@@ -146,9 +145,7 @@ def database_says(query: str) -> int:
 def others_connected() -> int:
     """How many connections others have. Our own pool may have several, so it is closed first, and
     PostgreSQL needs a moment to see that."""
-    connection.close()
-    if isinstance(own := connections[DEFAULT_DB_ALIAS], DatabaseWrapper):
-        own.close_pool()
+    pool.leave()
     patience = time.monotonic() + CLOSING_S
     with psycopg.connect(settings.DATABASE_URL, autocommit=True) as alone:
         while True:

@@ -10,15 +10,15 @@ listed, and their content is deleted by the restore, too.
 import hashlib
 import hmac
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from django.conf import settings
 from django.core.files.storage import default_storage
 from django.db import connection, transaction
-from django.db.migrations.recorder import MigrationRecorder
 
+from modelpilot import schema
 from modelpilot.backup import archive, postgres
 from modelpilot.backup.archive import Manifest, Writer
 from modelpilot.jobs.models import Output
@@ -43,7 +43,7 @@ def take(path: Path, *, outputs: bool = True) -> Taken:
     with archive.writing(path) as writer:
         with transaction.atomic():
             snapshot = begin_snapshot()
-            writer.add_json("manifest.json", archive.as_fields(manifest(outputs=outputs)))
+            writer.add_json("manifest.json", asdict(manifest(outputs=outputs)))
             writer.add_stream("database", postgres.dump(settings.DATABASE_URL, snapshot))
             for name, file in own_files():
                 writer.add_bytes(name, file.read_bytes())
@@ -68,13 +68,12 @@ def manifest(*, outputs: bool) -> Manifest:
     with connection.cursor() as cursor:
         cursor.execute("SHOW server_version")
         (version,) = cursor.fetchone()
-    applied = MigrationRecorder(connection).applied_migrations()
     return Manifest(
         version=settings.VERSION,
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
         postgres=str(version),
         secret=fingerprint(settings.SECRET_KEY),
-        migrations=sorted(f"{app}.{name}" for app, name in applied),
+        migrations=schema.applied(),
         outputs=outputs,
     )
 

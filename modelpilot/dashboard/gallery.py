@@ -86,22 +86,11 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """A model as these pages show it."""
+class Priced:
+    """A model and what it costs, for any page."""
 
     card: Card
     price: Price
-    state: str
-    word: str
-    colour: str
-
-    @property
-    def meaning(self) -> str:
-        return MEANINGS.get(self.state, LOADING)
-
-    @property
-    def served(self) -> bool:
-        return self.state not in ("stopped", "absent")
 
     @property
     def kind(self) -> str:
@@ -118,6 +107,23 @@ class Shown:
     @property
     def pictures(self) -> list[tuple[str, str]]:
         return PICTURES.get(self.card.id, [])
+
+
+@dataclass(frozen=True, slots=True)
+class Shown(Priced):
+    """A model as these pages show it."""
+
+    state: str
+    word: str
+    colour: str
+
+    @property
+    def meaning(self) -> str:
+        return MEANINGS.get(self.state, LOADING)
+
+    @property
+    def served(self) -> bool:
+        return self.state not in ("stopped", "absent")
 
     @property
     def films(self) -> list[tuple[str, str]]:

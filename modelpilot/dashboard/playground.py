@@ -9,12 +9,10 @@ from typing import Any
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from billing.pricing import Price
-from inference.catalog import Card
 from inference.types import Kind
 from modelpilot.dashboard import examples
 from modelpilot.dashboard.fields import fields_of, main_field, shapes
-from modelpilot.dashboard.gallery import KINDS, PICTURES, Part, parts
+from modelpilot.dashboard.gallery import Priced
 from modelpilot.dashboard.samples import API
 from modelpilot.dashboard.shell import current_user, may_deploy, signed_in
 from modelpilot.fleet import deployments, eta, facts
@@ -39,28 +37,10 @@ LATEST = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(Priced):
     """A model that can be tried. `ready_s`: seconds until it can begin, 0 where it is loaded."""
 
-    card: Card
     ready_s: float
-    price: Price
-
-    @property
-    def label(self) -> str:
-        return KINDS[self.card.kind][0]
-
-    @property
-    def icon(self) -> str:
-        return KINDS[self.card.kind][1]
-
-    @property
-    def parts(self) -> list[Part]:
-        return parts(self.price, self.card)
-
-    @property
-    def pictures(self) -> list[tuple[str, str]]:
-        return PICTURES.get(self.card.id, [])
 
     @property
     def warm(self) -> bool:
@@ -85,7 +65,7 @@ def offers() -> list[Offer]:
         serving = served.get(card.id)
         ahead = eta.outlook(serving.id, now) if serving else None
         if serving is not None and ahead is not None:
-            found.append(Offer(card, ahead.ready_s, price_of(card, serving.price)))
+            found.append(Offer(card, price_of(card, serving.price), ahead.ready_s))
     kinds = list(ROUTES)
     return sorted(found, key=lambda offer: kinds.index(offer.card.kind))
 

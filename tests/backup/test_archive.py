@@ -5,6 +5,7 @@ import json
 import random
 import stat
 import tarfile
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(archive, "PIECE_BYTES", 1000)
     path = tmp_path / "backup.tar"
     with archive.writing(path) as writer:
-        writer.add_json("manifest.json", archive.as_fields(MADE))
+        writer.add_json("manifest.json", asdict(MADE))
         writer.add_stream("database", iter([b"a" * 900, b"b" * 900, b"c" * 900, b"d" * 10]))
         for name, content in CONTENT.items():
             writer.add(name, io.BytesIO(content), len(content))
@@ -98,7 +99,7 @@ def test_other_files_are_no_backups(path: Path, tmp_path: Path) -> None:
 def test_a_newer_format_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "backup.tar"
     with archive.writing(path) as writer:
-        newer = {**archive.as_fields(MADE), "format": 2, "version": "9.0.0"}
+        newer = {**asdict(MADE), "format": 2, "version": "9.0.0"}
         writer.add_bytes("manifest.json", json.dumps(newer).encode())
     with (
         pytest.raises(BackupError, match=r"Restore it with ModelPilot 9\.0\.0"),
@@ -119,7 +120,7 @@ def test_nothing_has_its_name_before_it_is_whole(tmp_path: Path) -> None:
     # What a killed one left is overwritten.
     path.with_name("backup.tar.partial").write_bytes(b"x" * 10_000_000)
     with archive.writing(path) as writer:
-        writer.add_json("manifest.json", archive.as_fields(MADE))
+        writer.add_json("manifest.json", asdict(MADE))
     assert [each.name for each in tmp_path.iterdir()] == ["backup.tar"]
     with archive.opened(path) as opened:
         assert opened.manifest == MADE

@@ -42,7 +42,6 @@ def test_fulfilling(
     deaths, credited = 0, 0
     for _ in mortals.deaths("fulfil", prepare, stride=stride):
         deaths += 1
-        mortals.settled()
         assert_books_prove()
         purchase = purchases[-1]
         balance = ledger.balance(purchase.owner_id).balance
@@ -76,7 +75,6 @@ def test_fulfilling_what_was_reversed_meanwhile(
     deaths = 0
     for _ in mortals.deaths("fulfil", lambda: {"session": session}, stride=stride):
         deaths += 1
-        mortals.settled()
         assert_books_prove()
         assert ledger.balance(charlie.id).balance == 0
 
@@ -101,7 +99,6 @@ def test_refunding(
     deaths = 0
     for _ in mortals.deaths("refund", lambda: wanted, stride=stride):
         deaths += 1
-        mortals.settled()
         assert_books_prove()
     assert deaths > 50 / stride
 

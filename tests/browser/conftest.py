@@ -17,11 +17,9 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, R
 from playwright.sync_api import sync_playwright as playwright
 
 from tests.fake_identity.provider import Provider, environment
-from tests.fake_identity.provider import serving as identities
 from tests.fake_stripe.account import StripeAccount
 from tests.fake_stripe.delivery import WEBHOOK_SECRET
 from tests.fake_stripe.server import KEY as STRIPE_KEY
-from tests.fake_stripe.server import serving
 from tests.system import CATALOG, System, product
 
 PASSWORD = "correct horse battery"
@@ -45,20 +43,6 @@ def shots(pytestconfig: pytest.Config) -> Path | None:
     """Where pictures of pages are kept, if they are."""
     folder = pytestconfig.getoption("--shots")
     return Path(folder) if folder else None
-
-
-@pytest.fixture(scope="session")
-def stripe() -> Iterator[StripeAccount]:
-    account = StripeAccount()
-    with serving(account):
-        yield account
-
-
-@pytest.fixture(scope="session")
-def identity() -> Iterator[Provider]:
-    """Where people have accounts, too: GitHub, Google and their employer."""
-    with identities() as provider:
-        yield provider
 
 
 @pytest.fixture(scope="session")

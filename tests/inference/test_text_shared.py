@@ -16,9 +16,10 @@ from inference import engines
 from inference.catalog import Card, Catalog
 from inference.decoding.step import Part, packed, unpacked
 from inference.errors import Cancelled, EngineLost, InferenceError
-from inference.types import ChatRequest, Delta, Device, Event, Read, Result
+from inference.types import Delta, Device, Event, Read, Result
 from inference.weights import Weights
 from tests.inference.test_text_families import FAMILIES, FORM, SHAPE, ask, card, silent
+from tests.inference.test_text_transformers import at_once
 from tests.leftovers import eventually
 
 BOTH = {"dtype": "float32", "processes": 2}
@@ -43,20 +44,6 @@ def tokens(result: Result) -> list[list[str]]:
         [entry["token"] for entry in choice["logprobs"]["content"]]
         for choice in result.data["choices"]
     ]
-
-
-def at_once(engine: Any, requests: list[ChatRequest]) -> list[Result]:
-    results: dict[int, Result] = {}
-
-    def run(number: int) -> None:
-        results[number] = engine.generate(requests[number], silent)
-
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(len(requests))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    return [results[number] for number in range(len(requests))]
 
 
 def test_a_step_arrives_as_it_was_sent() -> None:

@@ -74,7 +74,6 @@ def test_submitting(alice: User, mortals: Mortals, record_property: Record) -> N
     deaths, recorded = [], 0
     for death in mortals.deaths("submit", prepare):
         deaths.append(death)
-        mortals.settled()
         assert_books_prove()
         recorded += Job.objects.filter(idempotency_key=keys[-1]).count()
         # Who got no answer asks again, as we tell them.
@@ -104,7 +103,6 @@ def test_claiming(alice: User, mortals: Mortals, record_property: Record) -> Non
     deaths, claimed = [], 0
     for death in mortals.deaths("claim", prepare):
         deaths.append(death)
-        mortals.settled()
         assert_books_prove()
         jobs[-1].refresh_from_db()
         claimed += jobs[-1].attempt
@@ -128,7 +126,6 @@ def test_finishing(alice: User, mortals: Mortals, record_property: Record) -> No
     before = charges()
     for death in mortals.deaths("finish", prepare):
         deaths.append(death)
-        mortals.settled()
         assert_books_prove()
         job = jobs[-1]
         job.refresh_from_db()
@@ -160,7 +157,6 @@ def test_rescuing(alice: User, mortals: Mortals, record_property: Record) -> Non
     deaths = []
     for death in mortals.deaths("rescue", prepare):
         deaths.append(death)
-        mortals.settled()
         assert_books_prove()
         before = charges()
         lives_on()
@@ -184,7 +180,6 @@ def test_cancelling(alice: User, mortals: Mortals, record_property: Record, runn
     deaths = []
     for death in mortals.deaths("cancel", prepare):
         deaths.append(death)
-        mortals.settled()
         assert_books_prove()
         cancel(jobs[-1].id)
         lives_on()

@@ -24,13 +24,11 @@ import kombu.exceptions
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
-from django.db import OperationalError, connections
-from django.db.backends.postgresql.base import DatabaseWrapper
-from django.db.migrations.recorder import MigrationRecorder
+from django.db import OperationalError
 
 from billing import payments
 from inference.errors import CatalogError
-from modelpilot import embedded, schema
+from modelpilot import embedded, pool, schema
 from modelpilot.accounts.first_run import FirstRun, first_run
 from modelpilot.fleet.deployments import deploy_available
 from modelpilot.fleet.supervise import Child
@@ -141,20 +139,11 @@ def unreadiness() -> str | None:
 
 def refuse_newer() -> None:
     """What a newer version made of the tables, this one would only spoil."""
-    applied = MigrationRecorder(connections["default"]).applied_migrations()
-    if newer := schema.unknown(f"{app}.{name}" for app, name in applied):
+    if newer := schema.unknown(schema.applied()):
         raise CommandError(
             f"The database is of a newer ModelPilot than this one ({settings.VERSION}): it has "
             f"{newer[-1]}. Start that version, or restore the backup from before the upgrade."
         )
-
-
-def leave_database() -> None:
-    """We only watch from here on: the connections are for those who work."""
-    for connection in connections.all(initialized_only=True):
-        connection.close()
-        if isinstance(connection, DatabaseWrapper):
-            connection.close_pool()
 
 
 class Command(BaseCommand):
@@ -204,7 +193,8 @@ class Command(BaseCommand):
         except CatalogError as error:
             raise CommandError(error.message) from None
         finally:
-            leave_database()
+            # We only watch from here on: the connections are for those who work.
+            pool.leave()
         if welcome:
             self.welcome(welcome)
 

@@ -55,14 +55,14 @@ def look_at_database() -> Iterator[Finding]:
 
 
 def look_at_migrations() -> Iterator[Finding]:
-    executor = MigrationExecutor(connection)
-    if newer := schema.unknown(f"{app}.{name}" for app, name in executor.loader.applied_migrations):
+    if newer := schema.unknown(schema.applied()):
         yield fail(
             f"The database is of a newer ModelPilot than this one ({settings.VERSION}): it has "
             f"{newer[-1]}.",
             "Start that version, or restore the backup from before the upgrade.",
         )
         raise Unusable
+    executor = MigrationExecutor(connection)
     missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
     if missing:
         yield fail(
