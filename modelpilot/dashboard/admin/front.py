@@ -107,9 +107,6 @@ def most(count: int) -> str:
     return f"{count}+" if count >= MANY else f"{count}"
 
 
-SUMMED = ("requests", "revenue", "cost", "device_seconds")
-
-
 @dataclass(frozen=True, slots=True)
 class Limit:
     """What holds for everybody, and the setting that says so; "" is changed on these pages."""
@@ -135,12 +132,15 @@ def limits() -> list[Limit]:
     ]
 
 
+PERIODS = {1: "second", 60: "minute", 3600: "hour", 86400: "day"}
+
+
 def per(rate: tuple[int, int]) -> str:
     count, period = rate
     return f"{count:,} a {PERIODS.get(period) or seconds(period)}"
 
 
-PERIODS = {1: "second", 60: "minute", 3600: "hour", 86400: "day"}
+SUMMED = ("requests", "revenue", "cost", "device_seconds")
 HEADERS = ["Model", "Requests", "Revenue", "Cost", "Margin", "Device hours"]
 
 
