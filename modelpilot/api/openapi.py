@@ -16,6 +16,8 @@ BOUNDS = {
     "le": "maximum",
     "lt": "exclusiveMaximum",
 }
+# An address with one is malformed, whatever it asks for (see envelope.py).
+NO_NUL = r"^[^\x00]*$"
 SESSION = {
     "type": "apiKey",
     "in": "cookie",
@@ -38,10 +40,19 @@ class Described(NinjaAPI):
             for operation in operations.values():
                 operation["responses"] |= {"4XX": refusal(REFUSED), "503": refusal(AWAY)}
                 operation["security"] = [*operation.get("security", ()), {"Session": []}]
+                for text in texts(operation.get("parameters", [])):
+                    text["pattern"] = NO_NUL
         for part in parts(schema):
             for name in BOUNDS.keys() & part.keys():
                 part[BOUNDS[name]] = part.pop(name)
         return schema
+
+
+def texts(parameters: Any) -> Iterator[dict[str, Any]]:
+    """The schemas among these that any text meets."""
+    for part in parts(parameters):
+        if part.get("type") == "string" and not part.keys() & {"pattern", "enum", "format"}:
+            yield part
 
 
 def refusal(description: str) -> dict[str, Any]:
