@@ -5,14 +5,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 # Each of these has a target of its own: `make test` is what one runs again and again.
-SYSTEM := tests/backup/test_restore.py tests/chaos tests/fleet/test_serving.py tests/test_compose.py \
-	tests/test_overload.py tests/test_stalled_readers.py tests/test_stripe_check.py tests/test_up.py \
-	tests/upgrade
+SYSTEM := tests/chaos tests/fleet/test_serving.py tests/test_compose.py tests/test_overload.py \
+	tests/test_stalled_readers.py tests/test_stripe_check.py tests/test_up.py
+RECOVERY := tests/backup/test_restore.py tests/upgrade
 SECURITY := tests/security
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo stripe-demo stripe-check test test-system test-browser test-gpu test-money \
-	test-security clients chaos soak mutations proof lint format bench load lock
+	test-recovery test-security clients chaos soak mutations proof lint format bench load lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,10 +30,13 @@ stripe-check: $(INSTALLED) ## The same with Stripe itself, in its test mode, by 
 	@exec $(BIN)/python -m tests.stripe_check
 
 test: $(INSTALLED) ## Run the tests, on the real PostgreSQL and Valkey
-	@exec $(BIN)/python -m pytest $(addprefix --ignore ,$(SYSTEM) $(SECURITY)) $(ARGS)
+	@exec $(BIN)/python -m pytest $(addprefix --ignore ,$(SYSTEM) $(RECOVERY) $(SECURITY)) $(ARGS)
 
 test-system: $(INSTALLED) ## Start, crowd, stop and break whole installations (minutes)
 	@exec $(BIN)/python -m pytest $(SYSTEM) $(ARGS)
+
+test-recovery: $(INSTALLED) ## Restore backups, and upgrade what an older version has left (minutes)
+	@exec $(BIN)/python -m pytest $(RECOVERY) $(ARGS)
 
 test-security: $(INSTALLED) ## Try every route, body and door as those who should not get in (minutes)
 	@exec $(BIN)/python -m pytest $(SECURITY) $(ARGS)
