@@ -15,7 +15,7 @@ SECURITY := tests/security
 	test-recovery test-security clients chaos soak mutations proof lint format bench load lock
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(INSTALLED) ## Run the whole product until Ctrl-C
 	@exec $(BIN)/python manage.py up

@@ -32,6 +32,8 @@ maker.perform = perform;
 
 function quoteSoon() {
   clearTimeout(timer);
+  // What is asked already is of a form that is no more: it may complain of what was mended.
+  quoting?.abort();
   timer = setTimeout(() => quote(), QUOTE_MS);
 }
 

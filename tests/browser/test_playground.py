@@ -80,6 +80,12 @@ def newest_job(page: Page) -> Any:
     return api(page, "jobs?limit=1")["data"][0]
 
 
+def open_model(page: Page, model: str) -> None:
+    """Its page, once the scripts listen: then the first thing that they do is to ask the price."""
+    with page.expect_response("**/api/v1/quote"):
+        page.goto(f"{PAGES}{model}/")
+
+
 def quoted(page: Page) -> float:
     price = page.locator("#price")
     expect(price).to_contain_text("$")
@@ -91,7 +97,7 @@ def has_settled(page: Page) -> None:
 
 
 def test_a_chat_streams_remembers_and_costs_what_was_quoted(polly: Page) -> None:
-    polly.goto(f"{PAGES}smollm2-135m/")
+    open_model(polly, "smollm2-135m")
     polly.evaluate(WATCH)
     price = quoted(polly)
     before = dollars(polly.locator(".balance b"))
@@ -123,7 +129,7 @@ def test_a_chat_streams_remembers_and_costs_what_was_quoted(polly: Page) -> None
 
 
 def test_stop_stops_and_keeps_what_was_said(polly: Page) -> None:
-    polly.goto(f"{PAGES}echo-slow/")
+    open_model(polly, "echo-slow")
     polly.get_by_label("Longest answer").fill("2000")
     message = polly.get_by_label("Message", exact=True)
     message.fill("one two three")
@@ -141,7 +147,7 @@ def test_stop_stops_and_keeps_what_was_said(polly: Page) -> None:
 
 
 def test_thoughts_and_code_are_told_apart(polly: Page) -> None:
-    polly.goto(f"{PAGES}echo/")
+    open_model(polly, "echo")
     polly.get_by_label("Longest answer").fill("8")
     message = polly.get_by_label("Message", exact=True)
     message.fill("<think>plan it</think> run `<img src=x>` now")
@@ -156,7 +162,7 @@ def test_thoughts_and_code_are_told_apart(polly: Page) -> None:
 
 
 def test_a_picture_has_its_size_and_its_price(polly: Page, account: tuple[Any, str]) -> None:
-    polly.goto(f"{PAGES}emoji-64/")
+    open_model(polly, "emoji-64")
     one = quoted(polly)
     polly.get_by_label("Prompt").fill("a red apple on a white background")
     polly.get_by_label("Width").fill("320")
@@ -215,7 +221,7 @@ def test_a_picture_has_its_size_and_its_price(polly: Page, account: tuple[Any, s
 
 
 def test_a_wrong_field_is_told_beside_it(polly: Page) -> None:
-    polly.goto(f"{PAGES}emoji-64/")
+    open_model(polly, "emoji-64")
     width = polly.get_by_label("Width")
     beside = polly.locator('[data-field="width"] .errorlist')
     newest = newest_job(polly)["id"]
@@ -239,7 +245,7 @@ def test_a_wrong_field_is_told_beside_it(polly: Page) -> None:
 
 
 def test_speech_can_be_heard(polly: Page) -> None:
-    polly.goto(f"{PAGES}piper-joe/")
+    open_model(polly, "piper-joe")
     polly.get_by_label("Text to speak").fill("Hello. This is the second sentence.")
     polly.keyboard.press("Control+Enter")
     has_settled(polly)
@@ -253,7 +259,7 @@ def test_speech_can_be_heard(polly: Page) -> None:
 
 
 def test_a_film_shows_its_progress_and_plays(polly: Page) -> None:
-    polly.goto(f"{PAGES}emoji-64-video/")
+    open_model(polly, "emoji-64-video")
     polly.get_by_label("Prompt").fill("a fox drifting to the left")
     polly.keyboard.press("Control+Enter")
     expect(polly.locator("#phase")).to_contain_text(re.compile(r"Working \d+ %"), timeout=SOON_MS)
@@ -290,7 +296,7 @@ def run(program: list[str], key: str, folder: Path) -> str:
 
 
 def test_texts_are_compared(polly: Page, account: tuple[Any, str], tmp_path: Path) -> None:
-    polly.goto(f"{PAGES}all-minilm-l6-v2/")
+    open_model(polly, "all-minilm-l6-v2")
     price = quoted(polly)
     polly.get_by_text("How do I reset my password?").click()
     polly.keyboard.press("Control+Enter")
@@ -313,7 +319,7 @@ def test_texts_are_compared(polly: Page, account: tuple[Any, str], tmp_path: Pat
 
 
 def test_a_recording_is_written_down(polly: Page, account: tuple[Any, str], tmp_path: Path) -> None:
-    polly.goto(f"{PAGES}pocketsphinx/")
+    open_model(polly, "pocketsphinx")
     price = quoted(polly)
     polly.get_by_role("button", name="Write it down").click()
     beside = polly.locator('[data-field="file"] .errorlist')
