@@ -150,6 +150,10 @@ class Body:
         return message
 
     async def wait_for_disconnect(self) -> Message:
+        if "modelpilot.refused_body" in self.scope:
+            # To listen is to read, and the rest of it would come for as long as the answer takes.
+            # Django stops waiting once it has answered.
+            await asyncio.Event().wait()
         while True:
             message = await self.source()
             if message["type"] == "http.disconnect":
