@@ -13,6 +13,7 @@ import argparse
 import shlex
 import statistics
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,6 +22,9 @@ from pathlib import Path
 from benchmarks import stack
 from benchmarks.sides import CARDS, MODELS, TOKENS, Side, sides
 from benchmarks.stack import BenchmarkError, table
+
+# Requests of one client in a turn: alone it would take minutes for as many as a crowd's.
+MOST_EACH = 16
 
 
 @dataclass
@@ -31,6 +35,8 @@ class Score:
     seconds: float = 0.0
     # Of all processes that took part, but for the clients', by part.
     cpu_s: Counter[str] = field(default_factory=Counter)
+    # Of this process: asking and reading is on the same cores.
+    clients_s: float = 0.0
     first_s: list[float] = field(default_factory=list)
 
     @property
@@ -59,13 +65,14 @@ def measure(all_sides: list[Side], arguments: argparse.Namespace) -> dict[tuple[
             side.turn(1, 1, number := number + 1)
     for played in range(arguments.rounds):
         for clients in arguments.clients:
-            each = max(1, arguments.requests // clients)
+            each = max(1, min(MOST_EACH, arguments.requests // clients))
             # The first of a round is another one each time.
             for side in all_sides[played:] + all_sides[:played]:
                 score = scores[side.name, clients]
                 with side.awake():
-                    before = side.used()
+                    before, asked = side.used(), time.process_time()
                     replies, seconds = side.turn(clients, each, number + 1)
+                    score.clients_s += time.process_time() - asked
                     score.cpu_s.update(grown(before, side.used()))
                 number += clients * each
                 score.tokens += sum(reply.tokens for reply in replies)
@@ -109,6 +116,7 @@ def report(all_sides: list[Side], scores: dict[tuple[str, int], Score], clients:
             )
             score = scores[side.name, clients[-1]]
             parts = [f"{part} {score.by_part(s):.2f}" for part, s in score.cpu_s.most_common()]
+            parts.append(f"and the clients {score.by_part(score.clients_s):.2f}")
             print(f"CPU ms of each token at {clients[-1]}: {', '.join(parts)}")
 
 

@@ -303,9 +303,12 @@ NODE_ENVIRONMENT = without(
 )
 POD_ENVIRONMENT = without(NODE_ENVIRONMENT, "MODELPILOT_SECRET_KEY") | {
     "MODELPILOT_ROLE": "pod",
-    # OpenMP's threads that spin while they wait take the cores from everyone: eight pictures
-    # beside a busy neighbour took 16 s with it, and 1.6 s without.
+    # OpenMP's threads wait for each other some hundred times a token. Those that spin for long
+    # take the cores from everyone, those that sleep at once wake too late: tokens/s of one chat
+    # alone / beside a busy neighbour, by spins (libgomp; other runtimes know the policy only):
+    # none 34 / 79, 200: 119 / 58, 5,000: 132 / 9, 20,000: 122 / 2.
     "OMP_WAIT_POLICY": "PASSIVE",
+    "GOMP_SPINCOUNT": "200",
 }
 
 

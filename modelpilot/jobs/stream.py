@@ -11,6 +11,7 @@ who lacks one waits for the end, when the stored file has it.
 import base64
 import logging
 import threading
+import time
 import uuid
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,6 +32,9 @@ SOUND_LIFETIME_S = 60
 # How far back to look for what was said of the progress.
 LATEST_ENTRIES = 5
 FIELD = b"e"
+# How long the publisher waits for company: a step of an engine tells a token of each of its
+# requests within a few milliseconds.
+LINGER_S = 0.004
 
 # An `Event` is a delta (see `parts`) or one of
 # {"type": "progress", "fraction"}
@@ -213,6 +217,7 @@ class Publisher:
     def run(self) -> None:
         while not (self.stopping and not self.touched):
             self.wake.wait()
+            time.sleep(LINGER_S)
             self.wake.clear()
             while self.touched:
                 if not self.flush() and self.stopping:
