@@ -37,11 +37,14 @@ PODS = """
 SELECT pod.id::text, deployment.model FROM fleet_pod pod
 JOIN fleet_deployment deployment ON deployment.id = pod.deployment_id WHERE pod.phase = 'ready'
 """
-# The pods' lease, see modelpilot/settings.py.
+# The pods' lease, see modelpilot/settings.py, and how often they look at themselves.
 LEASE_S = 30.0
+HEARTBEAT_S = 5.0
 SAMPLE_S = 5.0
 LOOK_S = 0.5
 PATIENCE_S = 30.0
+# How long a claim may have been under way.
+CLAIM_S = 1.0
 
 
 @contextmanager
@@ -148,11 +151,30 @@ class Watcher:
         before = self.running(pods)
         yield
         # Again: a pod may have claimed more in between.
-        for row in (*before, *self.running(pods)):
+        self.note([*before, *self.running(pods)], at, suddenly=pods is not None)
+
+    def note(self, lost: list[dict[str, Any]], at: float, *, suddenly: bool = False) -> None:
+        for row in lost:
             self.lost.setdefault(
                 (row["id"], row["attempt"]),
-                Lost(row["id"], row["model"], row["attempt"], pods is not None, row["ran_s"], at),
+                Lost(row["id"], row["model"], row["attempt"], suddenly, row["ran_s"], at),
             )
+
+    def note_claims(self, at: float) -> None:
+        """What was claimed as PostgreSQL died at `at`: its answer may not have reached the pod,
+        which then does not know that the job is its own, and lets the lease run out."""
+        found = self.running(None)
+        claimed = [row for row in found if row["ran_s"] - (time.monotonic() - at) < CLAIM_S]
+        self.note(claimed, at)
+
+    def note_claims_of(self, orphans: list[str]) -> None:
+        """What pods claim before they see that their node is dead, and give back at their end."""
+        until = time.monotonic() + HEARTBEAT_S + LOOK_S
+        while time.monotonic() < until:
+            with suppress(psycopg.Error):
+                found = [row for row in rows(self.data, RUNNING) if row["pod"] in orphans]
+                self.note(found, time.monotonic())
+            time.sleep(LOOK_S)
 
     def running(self, pods: list[str] | None) -> list[dict[str, Any]]:
         """Raises psycopg.Error where PostgreSQL stays away."""

@@ -54,7 +54,7 @@ class Faults:
         work: dict[str, Callable[[], bool]] = {
             "kill a pod": lambda: self.kill_pod(fault.model),
             "kill Valkey": lambda: self.kill_server("valkey"),
-            "kill PostgreSQL": lambda: self.kill_server("postgres"),
+            "kill PostgreSQL": self.kill_postgres,
             "kill the web": lambda: self.kill_part("web"),
             "kill housekeeping": lambda: self.kill_part("housekeeping"),
             "kill the node": self.kill_node,
@@ -134,8 +134,11 @@ class Faults:
 
     def kill_node(self) -> bool:
         """Its pods finish what they can within their time, and give the rest back."""
+        orphans = [name_of(pod) for pod in pods(self.system)]
         with self.watcher.taking(None):
-            return self.kill_part("node")
+            killed = self.kill_part("node")
+        self.in_background(lambda: self.watcher.note_claims_of(orphans))
+        return killed
 
     def kill_part(self, name: str) -> bool:
         """Once it is there: `up` may just be starting it again."""
@@ -155,6 +158,11 @@ class Faults:
                 return True
             time.sleep(0.1)
         return False
+
+    def kill_postgres(self) -> bool:
+        killed = self.kill_server("postgres")
+        self.watcher.note_claims(time.monotonic())
+        return killed
 
     def flush(self) -> bool:
         until = time.monotonic() + PATIENCE_S
