@@ -105,12 +105,14 @@ def storm(system: System, arguments: argparse.Namespace, report: promises.Report
         ),
         away_s=60.0 if arguments.minutes > 10 else 10.0,
     )
+    crowded = time.monotonic()
     crowd.come()
     poison(patient)
     torment(faults, random.Random(arguments.seed), began, 60 * arguments.minutes - CALM_S)
     faults.over()
     crowd.leave()
     drained = drain(system)
+    took = time.monotonic() - crowded
     watcher.ended.set()
     looking.join()
     probe(patient)
@@ -119,7 +121,8 @@ def storm(system: System, arguments: argparse.Namespace, report: promises.Report
         "queued without Valkey": f"{sum(one.accepted for one in away)} of {len(away)}, the "
         f"slowest in {max((one.seconds for one in away), default=0):.1f} s",
         "quiet after": f"{drained:.0f} s",
-        "took": f"{time.monotonic() - began:.0f} s",
+        # From the first request to the last job's end.
+        "took": f"{took:.0f} s",
     }
     report.hold("Jobs are taken without Valkey", [one.key for one in away if not one.accepted])
 
