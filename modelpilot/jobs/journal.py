@@ -94,7 +94,15 @@ def ended(
 
 
 @logs.harmless
-def requeued(job: uuid.UUID, *, request_id: str, account: int, model: str, attempt: int) -> None:
+def requeued(
+    job: uuid.UUID,
+    *,
+    request_id: str,
+    account: int,
+    model: str,
+    attempt: int,
+    pod: uuid.UUID | None,
+) -> None:
     log.warning(
         "job requeued",
         job=str(job),
@@ -102,6 +110,7 @@ def requeued(job: uuid.UUID, *, request_id: str, account: int, model: str, attem
         account=account,
         model=model,
         attempt=attempt,
+        pod=str(pod),
         reason="its pod was lost",
     )
     counters.add(counters.REQUEUED, model)

@@ -71,6 +71,7 @@ def requeue(job: Job) -> None:
             account=job.owner_id,
             model=job.model,
             attempt=job.attempt,
+            pod=job.pod,
         )
         stream.restart(job.id, job.attempt)
         doorbell.ring(job.model)

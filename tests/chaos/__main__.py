@@ -155,6 +155,18 @@ def drain(system: System) -> float:
     return time.monotonic() - began
 
 
+def claims(log: str, pods: set[str]) -> set[tuple[str, int]]:
+    """The jobs and attempts that these pods had, as the log tells of claims and of losses."""
+    found = set()
+    for line in log.splitlines():
+        # Who is killed may leave half a line.
+        with suppress(ValueError, KeyError, TypeError):
+            said = json.loads(line)
+            if said["event"] in ("job claimed", "job requeued") and said["pod"] in pods:
+                found.add((said["job"], said["attempt"]))
+    return found
+
+
 def settle(
     report: promises.Report, system: System, crowd: Crowd, watcher: Watcher, faults: Faults
 ) -> None:
@@ -169,7 +181,8 @@ def settle(
         f"{max(watcher.live)} at most",
     }
     promises.judge(report, crowd.asked, jobs)
-    promises.judge_executions(report, jobs, list(watcher.lost.values()))
+    claimed = claims(system.said(), watcher.met)
+    promises.judge_executions(report, jobs, list(watcher.lost.values()), claimed)
     promises.judge_poison(report, jobs, list(watcher.lost.values()))
     promises.judge_bells(report, jobs)
     watcher.sample()

@@ -37,9 +37,8 @@ PODS = """
 SELECT pod.id::text, deployment.model FROM fleet_pod pod
 JOIN fleet_deployment deployment ON deployment.id = pod.deployment_id WHERE pod.phase = 'ready'
 """
-# The pods' lease, see modelpilot/settings.py, and how often they look at themselves.
+# The pods' lease, see modelpilot/settings.py.
 LEASE_S = 30.0
-HEARTBEAT_S = 5.0
 SAMPLE_S = 5.0
 LOOK_S = 0.5
 PATIENCE_S = 30.0
@@ -99,6 +98,8 @@ class Watcher:
     samples: int = 0
     problems: list[str] = field(default_factory=list)
     lost: dict[tuple[str, int], Lost] = field(default_factory=dict)
+    # Pods that a fault has met: what they had claimed is its doing.
+    met: set[str] = field(default_factory=set)
     # How many jobs were queued or ran, at each look.
     live: list[int] = field(default_factory=list)
     # From when to when a node stood still, and could start no pod.
@@ -149,6 +150,7 @@ class Watcher:
         """Note whose work is lost by what is done inside: that of these pods, or of all."""
         at = time.monotonic()
         before = self.running(pods)
+        self.met.update(pods or ())
         yield
         # Again: a pod may have claimed more in between.
         self.note([*before, *self.running(pods)], at, suddenly=pods is not None)
@@ -166,15 +168,6 @@ class Watcher:
         found = self.running(None)
         claimed = [row for row in found if row["ran_s"] - (time.monotonic() - at) < CLAIM_S]
         self.note(claimed, at)
-
-    def note_claims_of(self, orphans: list[str]) -> None:
-        """What pods claim before they see that their node is dead, and give back at their end."""
-        until = time.monotonic() + HEARTBEAT_S + LOOK_S
-        while time.monotonic() < until:
-            with suppress(psycopg.Error):
-                found = [row for row in rows(self.data, RUNNING) if row["pod"] in orphans]
-                self.note(found, time.monotonic())
-            time.sleep(LOOK_S)
 
     def running(self, pods: list[str] | None) -> list[dict[str, Any]]:
         """Raises psycopg.Error where PostgreSQL stays away."""

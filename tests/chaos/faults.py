@@ -134,11 +134,10 @@ class Faults:
 
     def kill_node(self) -> bool:
         """Its pods finish what they can within their time, and give the rest back."""
-        orphans = [name_of(pod) for pod in pods(self.system)]
+        # They go on claiming until they see it.
+        self.watcher.met.update(map(name_of, pods(self.system)))
         with self.watcher.taking(None):
-            killed = self.kill_part("node")
-        self.in_background(lambda: self.watcher.note_claims_of(orphans))
-        return killed
+            return self.kill_part("node")
 
     def kill_part(self, name: str) -> bool:
         """Once it is there: `up` may just be starting it again."""

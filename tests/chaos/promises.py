@@ -121,8 +121,11 @@ def judge_poison(report: Report, jobs: list[dict[str, Any]], lost: list[Lost]) -
     )
 
 
-def judge_executions(report: Report, jobs: list[dict[str, Any]], lost: list[Lost]) -> None:
-    """How much was done again, and how soon."""
+def judge_executions(
+    report: Report, jobs: list[dict[str, Any]], lost: list[Lost], claimed: set[tuple[str, int]]
+) -> None:
+    """How much was done again, and how soon. `claimed` are the jobs and attempts of all pods that
+    a fault has met: some come between the last look at a pod and its death."""
     # What poison takes is not the faults' doing.
     taken = [each for each in lost if each.model != "poison"]
     again = [
@@ -131,7 +134,7 @@ def judge_executions(report: Report, jobs: list[dict[str, Any]], lost: list[Lost
         if job["model"] != "poison"
         for attempt in range(1, job["attempt"])
     ]
-    known = {(each.job, each.attempt) for each in taken}
+    known = claimed | {(each.job, each.attempt) for each in taken}
     sudden = [each for each in taken if each.suddenly]
     free = [each.free_s for each in sudden if each.free_s is not None]
     back = [each.back_s for each in sudden if each.back_s is not None]
