@@ -16,8 +16,9 @@ BOUNDS = {
     "le": "maximum",
     "lt": "exclusiveMaximum",
 }
-# An address with one is malformed, whatever it asks for (see envelope.py).
+# An address or a body with one is malformed, whatever it asks for (see envelope.py, parser.py).
 NO_NUL = r"^[^\x00]*$"
+NARROWER = {"pattern", "enum", "const", "format"}
 SESSION = {
     "type": "apiKey",
     "in": "cookie",
@@ -40,7 +41,7 @@ class Described(NinjaAPI):
             for operation in operations.values():
                 operation["responses"] |= {"4XX": refusal(REFUSED), "503": refusal(AWAY)}
                 operation["security"] = [*operation.get("security", ()), {"Session": []}]
-                for text in texts(operation.get("parameters", [])):
+                for text in texts(asked(operation, schema["components"]["schemas"])):
                     text["pattern"] = NO_NUL
         for part in parts(schema):
             for name in BOUNDS.keys() & part.keys():
@@ -48,10 +49,23 @@ class Described(NinjaAPI):
         return schema
 
 
-def texts(parameters: Any) -> Iterator[dict[str, Any]]:
-    """The schemas among these that any text meets."""
-    for part in parts(parameters):
-        if part.get("type") == "string" and not part.keys() & {"pattern", "enum", "format"}:
+def asked(operation: dict[str, Any], schemas: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every schema of what an operation is sent, those that it refers to included."""
+    waiting = [operation.get("parameters", []), operation.get("requestBody", {})]
+    known: set[str] = set()
+    while waiting:
+        for part in parts(waiting.pop()):
+            yield part
+            name = str(part.get("$ref", "")).rpartition("/")[2]
+            if name in schemas and name not in known:
+                known.add(name)
+                waiting.append(schemas[name])
+
+
+def texts(schemas: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Those among these that any text meets."""
+    for part in schemas:
+        if part.get("type") == "string" and not part.keys() & NARROWER:
             yield part
 
 

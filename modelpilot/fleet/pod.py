@@ -171,8 +171,10 @@ class Pod:
             # Before the lock: who holds that may be waiting for a connection of the pool.
             connection.close()
             with self.lock:
-                self.runs.pop(run.claim.id, None)
-                self.unwatched_since.pop(run.claim.id, None)
+                # Who lost the job may have claimed it again meanwhile.
+                if self.runs.get(run.claim.id) is run:
+                    del self.runs[run.claim.id]
+                    self.unwatched_since.pop(run.claim.id, None)
             self.active_at = time.monotonic()
             if run.succeeded:
                 self.measured.appendleft(self.active_at - run.started)
@@ -226,8 +228,10 @@ class Pod:
             active_at=Now() - timedelta(seconds=idle_s),
         ):
             log.error("This pod's row is gone: it is believed dead and stops.")
+            self.draining = True
             self.stop_all("lost")
             os.kill(os.getpid(), signal.SIGTERM)
+            return
         self.renew(runs)
         self.look_for_clients(runs)
         self.record()

@@ -96,7 +96,12 @@ def test_it_goes_on_after_a_position(publisher: Publisher) -> None:
     run(follow)
 
 
-def test_who_comes_while_others_listen_misses_nothing(publisher: Publisher) -> None:
+def test_who_comes_while_others_listen_misses_nothing(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Each word by itself, and soon enough to come while the reader asks.
+    monkeypatch.setattr(stream, "LINGER_S", 0.0)
+
     async def follow(reader: Reader) -> None:
         channel = publisher.open(new_id(), 1)
         first = reader.subscribe(channel.job)
