@@ -3,7 +3,7 @@
 import csv
 import io
 import logging
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from ninja import Query, Router
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from billing import codes, events, ledger, payments, purchases, statement
 from billing.models import Purchase
@@ -45,8 +45,26 @@ NOT_SET_UP = ApiError(
     "Credit can't be bought here: the operator has not set up payments. Ask for credit or a code.",
     headers={"x-should-retry": "false"},
 )
+FIRST, LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+
+
+def in_utc(moment: datetime) -> datetime:
+    """PostgreSQL takes no offset from UTC of sixteen hours and more, as RFC 3339 does; what has
+    none is in UTC."""
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        return FIRST if moment.year == FIRST.year else LAST
+
+
 # Times in answers are Unix seconds, so they may be asked for as such.
-Moment = Annotated[datetime, spelled(type=["string", "number"], format="date-time")]
+Moment = Annotated[
+    datetime,
+    AfterValidator(in_utc),
+    spelled(type=["string", "number"], format="date-time"),
+]
 
 AWAY = ApiError(
     503,
