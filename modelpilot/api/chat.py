@@ -151,7 +151,7 @@ async def respond(request: HttpRequest, body: TextBody, skin: Skin) -> HttpRespo
     else:
         await waiting.finished_or_cancelled(placed.subscription)
         response = completion(await hop(outcome.read, placed.id), skin)
-    return placed.marked(response)
+    return response
 
 
 def completion(job: Outcome, skin: Skin) -> HttpResponseBase:

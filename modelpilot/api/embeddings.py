@@ -76,7 +76,7 @@ async def create_embeddings(request: HttpRequest, body: EmbeddingsBody) -> HttpR
     )
     await waiting.finished_or_cancelled(placed.subscription)
     job = await hop(outcome.read, placed.id)
-    return placed.marked(embeddings(job, as_text=body.encoding_format == "base64"))
+    return embeddings(job, as_text=body.encoding_format == "base64")
 
 
 def embeddings(job: Outcome, *, as_text: bool) -> HttpResponseBase:

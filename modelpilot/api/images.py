@@ -209,7 +209,7 @@ async def draw(
     def answer() -> HttpResponseBase:
         return drawn(request, waiting.read(placed.id), body.response_format)
 
-    return placed.marked(await hop(answer))
+    return await hop(answer)
 
 
 def drawn(request: HttpRequest, job: Job, response_format: str | None) -> HttpResponseBase:

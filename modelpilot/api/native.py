@@ -70,8 +70,7 @@ async def generate(
         max_cost=max_cost,
     )
     over = await waiting.finished(placed.subscription, wait_s)
-    response = await hop(finished if over else accepted, placed.id, skin)
-    return placed.marked(response)
+    return await hop(finished if over else accepted, placed.id, skin)
 
 
 def finished(job_id: uuid.UUID, skin: Skin) -> HttpResponseBase:

@@ -5,7 +5,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest
 
 from billing import pricing
 from billing.pricing import Price
@@ -46,23 +46,13 @@ ARTICLES = {
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A recorded job and its events; `earlier` if the idempotency key had made it before.
-
-    `price` is the most that it can cost, in micro-dollars.
-    """
+    """A recorded job and its events. `price` is the most that it can cost, in micro-dollars."""
 
     id: uuid.UUID
     subscription: Subscription
     card: Card
     serving: Serving
     price: int
-    earlier: bool
-
-    def marked(self, response: HttpResponseBase) -> HttpResponseBase:
-        """The response, saying so if it is a replay."""
-        if self.earlier:
-            response.headers["Idempotent-Replayed"] = "true"
-        return response
 
 
 async def place(
@@ -134,7 +124,9 @@ async def place(
         # It may be over, and its events forgotten: look at the row first.
         subscription = reader().subscribe(accepted)
         subscription.push(TICK)
-    return Placed(accepted, subscription, card, serving, price, earlier=accepted != job)
+        # Whatever the answer will be, a failure too.
+        request.scope["modelpilot.headers"]["Idempotent-Replayed"] = "true"  # type: ignore[attr-defined]
+    return Placed(accepted, subscription, card, serving, price)
 
 
 def most(price: Price, card: Card, request: dict[str, Any]) -> int:

@@ -62,7 +62,7 @@ async def create_speech(request: HttpRequest, body: SpeechBody) -> HttpResponseB
         response = await hop(spoken, placed.id)
     else:
         response = begun(placed, first, MEDIA_TYPES[body.response_format])
-    return placed.marked(response)
+    return response
 
 
 def opens(event: Event) -> bool:

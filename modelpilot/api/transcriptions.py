@@ -129,7 +129,7 @@ async def create_transcription(request: HttpRequest) -> HttpResponseBase:
     else:
         await waiting.finished_or_cancelled(placed.subscription)
         response = written(await hop(outcome.read, placed.id), body)
-    return placed.marked(response)
+    return response
 
 
 def written(job: Outcome, body: TranscriptionsBody) -> HttpResponseBase:

@@ -205,7 +205,7 @@ async def create_video(request: HttpRequest) -> HttpResponseBase:
         max_cost=body.max_cost,
         digest=digest,
     )
-    return placed.marked(JsonResponse(await hop(lambda: video(waiting.read(placed.id)))))
+    return JsonResponse(await hop(lambda: video(waiting.read(placed.id))))
 
 
 @openai_router.get(

@@ -261,3 +261,20 @@ def test_pods_know_nothing_of_stripe(alice: Caller, system: System) -> None:
         if "pod" in words or "node" in words:
             assert named == [], words
             assert WEBHOOK_SECRET not in str(part.environ())
+
+
+@pytest.mark.parametrize(
+    ("since", "count"),
+    [
+        ("0689-02-15T23:50:54+19:13", 1),
+        ("0001-01-01T00:00:00+10:00", 1),
+        ("9999-12-31T23:59:59-10:00", 0),
+        ("2020-01-01T00:00:00", 1),
+        ("0", 1),
+    ],
+)
+def test_transfers_since_any_moment(newcomer: NewCaller, since: str, count: int) -> None:
+    """PostgreSQL takes fewer offsets than RFC 3339."""
+    answer = newcomer("1").get("billing/transfers", params={"since": since})
+    assert answer.status_code == 200, answer.text
+    assert len(answer.json()["data"]) == count

@@ -48,6 +48,8 @@ def test_a_failure_is_answered_again(newcomer: NewCaller, key: dict[str, str]) -
     dora = newcomer()
     first, second = (dora.chat("[error]", "echo-slow", headers=key) for _ in range(2))
     assert (second.status_code, second.content) == (first.status_code, first.content)
+    assert REPLAYED not in first.headers
+    assert second.headers[REPLAYED] == "true"
     assert len(dora.get("jobs").json()["data"]) == 1
 
 

@@ -107,7 +107,10 @@ class Client:
                 asked.answers.append(type(error).__name__)
             else:
                 asked.heard(answer)
-                if answer.status_code < 500 or answer.headers.get("x-should-retry") == "false":
+                # What is said again stays, a failure too.
+                told = {"x-should-retry": "false", "Idempotent-Replayed": "true"}
+                stays = any(answer.headers.get(name) == value for name, value in told.items())
+                if answer.status_code < 500 or stays:
                     asked.accepted |= answer.status_code in (200, 202)
                     return answer
             time.sleep(PAUSE_S)
