@@ -51,12 +51,6 @@ def stored(system: System) -> int:
     return total
 
 
-def kept_by_kernel() -> int:
-    """Bytes that lie between two ends, at most: what one has written and the other not read."""
-    files = (Path(f"/proc/sys/net/ipv4/tcp_{name}") for name in ("rmem", "wmem"))
-    return sum(int(file.read_text().split()[2]) for file in files)
-
-
 def poured(system: System, head: bytes, piece: bytes) -> tuple[int, Answer]:
     """How much of a gigabyte was taken, and what was answered."""
     sent = 0
@@ -102,7 +96,7 @@ def test_a_gigabyte_is_cut_off(
     watcher.join()
 
     # Ten MiB are read, and some lie in the kernel; then the connection is closed.
-    assert sent < 12_000_000 + kept_by_kernel()
+    assert sent < 40_000_000
     assert answer.status in (0, 401, 403, 404, 413), answer
     assert peak[0] < 80_000_000
     assert spool[0] < 20_000_000
