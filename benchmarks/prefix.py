@@ -2,13 +2,17 @@
 
     python -m benchmarks.prefix [--requests 1000] [--clients 16]
 
-Every prompt begins with the same thousand tokens and ends with a question of its own.
+Every prompt begins with the same thousand tokens and ends with a question of its own. Beside
+them some that are as long and begin each in its own way, so that all of it is read.
 """
 
 import argparse
 import asyncio
 import statistics
 import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from benchmarks import stack
 from benchmarks.conversation import Reply, ask
@@ -16,36 +20,64 @@ from benchmarks.sides import CARDS, MODELS
 from benchmarks.stack import BenchmarkError, Stack, table
 
 TOKENS = 4
+# Some of the requests with a beginning of their own are enough: each takes long.
+UNLIKE = 64
 # About a thousand tokens of SmolLM2's.
 SHARED = " ".join(f"Rule {number}: be kind to number {number * 7}." for number in range(72))
 
 
-async def crowd(system: Stack, model: str, requests: int, clients: int) -> list[Reply]:
-    """All answers, the first of them alone, as nothing is known before."""
-    numbers = iter(range(1, requests))
+@dataclass(frozen=True)
+class Crowd:
+    """What `clients` at once were answered, in how many seconds."""
+
+    replies: list[Reply]
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        return len(self.replies) / self.seconds
+
+    @property
+    def known(self) -> float:
+        return statistics.mean(reply.cached for reply in self.replies)
+
+    @property
+    def first_ms(self) -> float:
+        return statistics.median(reply.first_s for reply in self.replies) * 1000
+
+
+async def crowd(system: Stack, model: str, prompts: Iterable[str], clients: int) -> Crowd:
+    """All answers to the prompts."""
+    waiting = iter(prompts)
 
     async def client() -> list[Reply]:
-        return [await one(system, model, number) for number in numbers]
+        return [await ask(system.port, system.key, model, prompt, TOKENS) for prompt in waiting]
 
-    first = await one(system, model, 0)
-    rest = await asyncio.gather(*(client() for _ in range(clients)))
-    return [first, *(reply for replies in rest for reply in replies)]
-
-
-async def one(system: Stack, model: str, number: int) -> Reply:
-    prompt = f"{SHARED} Question {number}: what is the sum of {number} and {number + 1}?"
-    return await ask(system.port, system.key, model, prompt, TOKENS)
+    begun = time.perf_counter()
+    said = await asyncio.gather(*(client() for _ in range(clients)))
+    return Crowd([one for replies in said for one in replies], time.perf_counter() - begun)
 
 
-def row(model: str, replies: list[Reply]) -> list[str]:
-    first, *others = replies
+def alike(number: int) -> str:
+    return f"{SHARED} Question {number}: what is the sum of {number} and {number + 1}?"
+
+
+def unlike(number: int) -> str:
+    return f"{number}. {alike(number)}"
+
+
+def row(system: Stack, model: str, requests: int, clients: int) -> list[str]:
+    others = asyncio.run(crowd(system, model, map(unlike, range(UNLIKE)), clients))
+    # Nothing is known before: the first goes alone.
+    first = asyncio.run(crowd(system, model, [alike(0)], 1))
+    rest = asyncio.run(crowd(system, model, map(alike, range(1, requests)), clients))
     return [
         model,
-        str(len(replies)),
-        str(first.prompt),
-        f"{first.cached} / {statistics.mean(reply.cached for reply in others):.0f}",
-        f"{first.first_s * 1000:.0f}",
-        f"{statistics.median(reply.first_s for reply in others) * 1000:.0f}",
+        str(requests),
+        str(first.replies[0].prompt),
+        f"{first.known:.0f} / {rest.known:.0f} / {others.known:.0f}",
+        f"{rest.first_ms:.0f} / {others.first_ms:.0f}",
+        f"{rest.rate:.1f} / {others.rate:.1f}",
     ]
 
 
@@ -55,7 +87,10 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--only", choices=MODELS, help="one of our engines")
     arguments = parser.parse_args()
-    header = "model|requests|prompt|known, first / others|first word of the first|of the others"
+    header = (
+        "model|requests|prompt|known: first / others / unlike|first word, ms: others / unlike"
+        "|requests a second: others / unlike"
+    )
     rows = []
     try:
         with stack.running(MODELPILOT_CATALOG=str(CARDS)) as system:
@@ -65,9 +100,8 @@ def main() -> int:
                     {"model": model, "messages": [{"role": "user", "content": "warm"}],
                      "max_tokens": 1},
                 )  # fmt: skip
-                replies = asyncio.run(crowd(system, model, arguments.requests, arguments.clients))
-                rows.append(row(model, replies))
-            print("\nTokens and ms:\n")
+                rows.append(row(system, model, arguments.requests, arguments.clients))
+            print("\nTokens, and what it was worth:\n")
             print(table(header.split("|"), rows))
             print(f"\n{system.manage('reconcile')}")
     except BenchmarkError as error:

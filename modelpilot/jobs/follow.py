@@ -1,7 +1,7 @@
 """Following jobs from a web process: one reader, one blocking XREAD, however many clients.
 
-Subscribe first, then look at the row: an event can't fall between. Every TICK_S each
-follower that waits gets a tick, on which it reads the row again, so that a lost event hangs
+Subscribe first, then look at the row: an event can't fall between. A follower that has heard
+nothing for TICK_S gets a tick, on which it reads the row again, so that a lost event hangs
 nobody. A follower whose client does not read is left alone once it has BACKLOG_BYTES before it:
 what comes then stays in Valkey until it goes on.
 """
@@ -60,6 +60,8 @@ class Subscription:
         self.events: deque[tuple[Event, Position | None, int]] = deque()
         self.backlog = 0
         self.left_alone = False
+        # Since the last look of `Reader.tick`.
+        self.heard = False
         self.arrived = asyncio.Event()
 
     def has_room(self) -> bool:
@@ -68,6 +70,7 @@ class Subscription:
 
     def put(self, entry: Position, events: list[Event], size: int) -> None:
         self.position = entry
+        self.heard = True
         *first, last = events
         # Only with the last of its events has an entry been passed.
         self.events.extend([*((event, None, 0) for event in first), (last, entry, size)])
@@ -168,8 +171,9 @@ class Reader:
             await asyncio.sleep(TICK_S)
             for followers in list(self.subscriptions.values()):
                 for subscription in followers:
-                    if not subscription.events:
+                    if not (subscription.events or subscription.heard):
                         subscription.push(TICK)
+                    subscription.heard = False
             await self.refresh_watches()
 
     async def read(self) -> None:

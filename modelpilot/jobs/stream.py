@@ -253,7 +253,8 @@ class Publisher:
 
     def send(self, batch: list[tuple[Channel, bool, list[Event]]]) -> list[Any]:
         """XADD each batch; answers are ids, None where the stream had vanished, or errors."""
-        pipeline = self.client.pipeline(transaction=False)
+        # As a transaction it wakes the followers' readers once, and not at its first command.
+        pipeline = self.client.pipeline(transaction=True)
         for channel, anew, events in batch:
             pipeline.xadd(
                 key(channel.job),
