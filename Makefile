@@ -5,8 +5,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 # Each of these has a target of its own: `make test` is what one runs again and again.
-SYSTEM := tests/chaos tests/fleet/test_serving.py tests/test_compose.py tests/test_overload.py \
-	tests/test_stalled_readers.py tests/test_stripe_check.py tests/test_up.py
+SYSTEM := tests/chaos tests/fleet/test_serving.py tests/inference/test_text_shared.py \
+	tests/test_compose.py tests/test_overload.py tests/test_stalled_readers.py \
+	tests/test_stripe_check.py tests/test_up.py
 RECOVERY := tests/backup/test_restore.py tests/upgrade
 SECURITY := tests/security
 
