@@ -11,7 +11,7 @@ from redis import Redis
 
 from inference.types import Delta
 from modelpilot.jobs import stream, valkey
-from modelpilot.jobs.follow import BACKLOG_BYTES, Reader, Subscription
+from modelpilot.jobs.follow import BACKLOG_BYTES, TICK, Reader, Subscription
 from modelpilot.jobs.ids import new_id
 from modelpilot.jobs.parts import Event
 from modelpilot.jobs.stream import END, RESTART, Channel, Publisher
@@ -68,6 +68,26 @@ def test_a_follower_gets_everything_in_order(publisher: Publisher) -> None:
         assert await text_until_end(subscription) == "".join(WORDS)
 
     run(follow)
+
+
+def test_only_who_hears_nothing_is_ticked(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tick is a look at the row: of a stream that flows it would be one for nothing."""
+    monkeypatch.setattr("modelpilot.jobs.follow.TICK_S", 0.3)
+
+    async def listen(reader: Reader) -> None:
+        channel = publisher.open(new_id(), 1)
+        speaking, silent = reader.subscribe(channel.job), reader.subscribe(new_id())
+        for word in WORDS[:12]:
+            channel.delta(Delta(word))
+            assert (await speaking.get())["type"] == "delta"
+            await asyncio.sleep(0.1)
+        assert TICK in [event for event, *_ in silent.events]
+        # Nor is it forgotten once it is silent.
+        assert await speaking.get() == TICK
+
+    run(listen)
 
 
 def test_one_reader_follows_many_jobs(publisher: Publisher) -> None:
