@@ -35,7 +35,8 @@ def load(card: Card, weights: Weights, device: Device) -> Engine:
 
 
 class Echo:
-    """Repeats the last user message's words (or a bare prompt's) until `max_tokens` words."""
+    """Repeats the last user message's words (or a bare prompt's) until `max_tokens` words, or the
+    end of its context."""
 
     def __init__(self, card: Card) -> None:
         self.slots = card.slots
@@ -49,7 +50,7 @@ class Echo:
         if self._faults:
             _fail_on_purpose(_last_words(request))
         self._check(request)
-        tokens, finish_reason = _answer(request)
+        tokens, finish_reason = _answer(request, self._most(request))
         emit(Read(_prompt_tokens(request)))
         reply = Reply(tokens, request.n, emit)
         if self._pacer is None:
@@ -66,11 +67,16 @@ class Echo:
         if self._pacer is not None:
             self._pacer.stop()
 
+    def _most(self, request: ChatRequest) -> int:
+        """How many tokens an answer may have."""
+        most = request.max_tokens or DEFAULT_TOKENS
+        return most if self._context is None else min(most, self._context - _prompt_tokens(request))
+
     def _check(self, request: ChatRequest) -> None:
         if not _last_words(request).strip():
             raise InvalidRequest("There is no user message to echo.", param=request.asked_in)
         tokens = _prompt_tokens(request)
-        if self._context is not None and tokens > self._context:
+        if self._context is not None and tokens >= self._context:
             raise ContextLengthExceeded(
                 f"The prompt has {tokens} tokens, but the model's context is "
                 f"{self._context} tokens. Shorten the {request.asked_in}.",
@@ -158,9 +164,8 @@ class Pacer:
             reply.done.set()
 
 
-def _answer(request: ChatRequest) -> tuple[list[Delta], str]:
-    """The tokens to say, and why they end."""
-    most = request.max_tokens or DEFAULT_TOKENS
+def _answer(request: ChatRequest, most: int) -> tuple[list[Delta], str]:
+    """The tokens to say, `most` at most, and why they end."""
     words = _last_words(request)
     thoughts = [] if request.prompt is not None else THOUGHTS.findall(words)
     words = THOUGHTS.sub("", words) if thoughts else words

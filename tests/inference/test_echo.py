@@ -80,6 +80,12 @@ def test_it_goes_on_with_a_bare_prompt(echo: Engine) -> None:
     assert caught.value.param == "prompt"
 
 
+def test_it_ends_with_its_context(echo: Engine) -> None:
+    result = echo.generate(ask("one two", max_tokens=1_000_000), silent)
+    assert result.data["usage"]["total_tokens"] == 4096
+    assert result.data["choices"][0]["finish_reason"] == "length"
+
+
 @pytest.mark.parametrize(
     ("words", "error"), [("word " * 5000, ContextLengthExceeded), (" ", InvalidRequest)]
 )

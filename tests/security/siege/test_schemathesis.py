@@ -19,6 +19,7 @@ from tests.security.conftest import TOKEN, Person
 from tests.system import System, product
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
+CARDS = Path(__file__).with_name("catalog.toml")
 # Of each operation, beside some sixty that go along the bounds of its fields. Counted, as in so
 # many seconds a busy machine sees little of it.
 EXAMPLES, EXAMPLES_IN_FULL = 2, 10
@@ -34,7 +35,7 @@ def system() -> Iterator[System]:
             "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
             "STRIPE_API_BASE": account.pay_base,
         }
-        with product(**stripe) as system:
+        with product(MODELPILOT_CATALOG=str(CARDS), **stripe) as system:
             yield system.start()
 
 
@@ -80,7 +81,8 @@ def test_everything_is_as_described(
             *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG), "run"),
             *(f"{system.base_url}/api/v1/openapi.json", "--checks", "all"),
             *("--max-examples", str(examples), "--seed", str(seed), "--continue-on-failure"),
-            *("--request-timeout", "90", "--max-response-time", "60"),
+            # A small model may be asked for all of its context, four times.
+            *("--request-timeout", "180", "--max-response-time", "170"),
             *("--no-color", "--warnings", "off"),
             *("--report", "json", "--report-json-path", str(report)),
             *(word for header in headers for word in ("--header", header)),
