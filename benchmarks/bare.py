@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import psutil
 
 from inference import catalog, engines, weights
+from inference.cores import cores
 from inference.types import ChatRequest, Delta, Device, Engine, Event
 
 DATA = Path("data")
@@ -27,8 +27,7 @@ def main() -> None:
     model, *cards = sys.argv[1:]
     card = catalog.load([Path(name) for name in cards]).cards[model]
     found = weights.fetch(card, DATA / "models", DATA / "cache", lambda fraction: None)
-    threads = psutil.cpu_count(logical=False) or 1
-    engine = engines.load(card, found, Device("cpu", threads=threads))
+    engine = engines.load(card, found, Device("cpu", threads=cores()))
     say({"ready": True})
     for line in sys.stdin:
         asked = orjson.loads(line)

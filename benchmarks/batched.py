@@ -17,12 +17,11 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from benchmarks.sides import question
 from benchmarks.stack import table
 from inference import catalog, engines, weights
 from inference.catalog import Card
+from inference.cores import cores
 from inference.types import ChatRequest, Device, Engine
 
 MODEL = "smollm2-135m"
@@ -118,8 +117,7 @@ def compared(arguments: argparse.Namespace) -> Iterator[tuple[Way, Comparison]]:
         found = weights.fetch(
             card, arguments.data / "models", arguments.data / "cache", lambda _: None
         )
-        threads = psutil.cpu_count(logical=False) or 1
-        engine = engines.load(card, found, Device(threads=threads))
+        engine = engines.load(card, found, Device(threads=cores()))
         try:
             yield way, both_ways(engine, arguments.count, arguments.tokens)
         finally:

@@ -8,10 +8,10 @@ import sys
 import threading
 from pathlib import Path
 
-import psutil
 import xllamacpp
 
 from inference import catalog, weights
+from inference.cores import cores
 from inference.text_llamacpp import CACHE_TYPES, FLASH_ATTENTION, PROMPT_PIECE
 
 MODEL = "smollm2-135m"
@@ -30,7 +30,7 @@ def main() -> None:
     parameters.flash_attn_type = FLASH_ATTENTION
     parameters.cache_ram_mib = 0
     for threads in (parameters.cpuparams, parameters.cpuparams_batch):
-        threads.n_threads = psutil.cpu_count(logical=False) or 1
+        threads.n_threads = cores()
         threads.poll = 0
     parameters.port = int(sys.argv[1])
     parameters.ui = False

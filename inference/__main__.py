@@ -13,6 +13,7 @@ from pathlib import Path
 
 from inference import catalog, engines, picking, weights
 from inference.catalog import Card
+from inference.cores import cores
 from inference.errors import EngineUnavailable, InferenceError, WeightsNotFound
 from inference.picking import Choice
 from inference.types import (
@@ -66,7 +67,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--devices", type=int, help="how many share the model, where it has the choice"
     )
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=cores())
     parser.add_argument("--max-tokens", type=int)
     parser.add_argument("--temperature", type=float)
     parser.add_argument("--seed", type=int)

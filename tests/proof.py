@@ -3,8 +3,9 @@
     python -m tests.proof [--seeds 1,2,3] [--soak 3] [--only 7,11] [--write]
 
 It runs the tests that `tests.promised` names, a storm for each seed, the soak and the mutants,
-and prints the table in Markdown; `--write` puts it into docs/promises.md. Exit status 1 if a row
-is not proved: a test failed, was skipped or is gone, or a promise was broken.
+and prints the table in Markdown; `--write` puts it into docs/promises.md, of `--only` some rows in
+the place of what they were. Exit status 1 if a row is not proved: a test failed, was skipped or
+is gone, or a promise was broken.
 """
 
 import argparse
@@ -52,10 +53,12 @@ def main() -> int:
         prove_by_storms(chosen, arguments.seeds, arguments.soak, Path(folder))
         prove_by_mutants(chosen, Path(folder))
     minutes = (time.monotonic() - began) / 60
-    table = "\n".join([said_of(arguments, minutes), "", *table_of(chosen)])
-    print(table)
-    if arguments.write:
-        write(table)
+    said, table = said_of(arguments, minutes), table_of(chosen)
+    print(said, "", *table, sep="\n")
+    if arguments.write and arguments.only:
+        write_again(said, table)
+    elif arguments.write:
+        write([said, "", *table])
     problems = [f"{row.number}: {problem}" for row in chosen for problem in row.broken]
     print("", *problems, sep="\n")
     return 1 if problems else 0
@@ -183,6 +186,8 @@ def program(module: str, report: Path, *arguments: str) -> dict[str, Any]:
 def said_of(arguments: argparse.Namespace, minutes: float) -> str:
     seeds = ",".join(map(str, arguments.seeds))
     options = f"--seeds {seeds} --soak {arguments.soak:g}"
+    if arguments.only:
+        options = f"--only {','.join(map(str, arguments.only))} {options}"
     machine = f"{os.cpu_count()} CPUs ({platform.machine()})"
     return f'By `make proof ARGS="{options}"` on {machine}, in {minutes:.0f} minutes.'
 
@@ -202,11 +207,33 @@ def told(said: tuple[str, int]) -> str:
     return words if times == 1 else f"{words} ({times} times)"
 
 
-def write(table: str) -> None:
-    before, _, rest = PAGE.read_text().partition(BEGIN)
-    begin, _, rest = rest.partition("\n")
-    _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}{begin}\n{table}\n{END}{after}")
+def write(lines: list[str]) -> None:
+    """Put a run of all rows into the page."""
+    before, _, after = parts_of(PAGE.read_text())
+    PAGE.write_text("\n".join([*before, *lines, *after]))
+
+
+def write_again(said: str, table: list[str]) -> None:
+    """Put rows that were tried alone in the place of what they were, and say so."""
+    before, lines, after = parts_of(PAGE.read_text())
+    anew = {number_of(line): line for line in table if number_of(line)}
+    lines = [anew.get(number_of(line), line) for line in lines]
+    rows = ", ".join(anew)
+    PAGE.write_text("\n".join([*before, *lines, "", f"Again, row {rows}: {said}", *after]))
+
+
+def number_of(line: str) -> str:
+    """The number of a row of the table; nothing for other lines."""
+    number = line.removeprefix("| ").partition(" |")[0]
+    return number if number.isdigit() else ""
+
+
+def parts_of(page: str) -> tuple[list[str], list[str], list[str]]:
+    """The page's lines before, between and behind the two marks."""
+    lines = page.split("\n")
+    [begin] = [at for at, line in enumerate(lines) if line.startswith(BEGIN)]
+    end = lines.index(END)
+    return lines[: begin + 1], lines[begin + 1 : end], lines[end:]
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from django.conf import settings
 
 from inference import engines, picking
 from inference.catalog import Card
+from inference.cores import cores
 from inference.picking import Choice, Picked
 from inference.types import Device as Computing
 
@@ -162,10 +163,9 @@ def computing(devices: Sequence[str], memory_mb: int) -> Computing:
     Its GPUs have the numbers from 0 on: it sees no others. Of each it may use what the plan has
     reckoned with.
     """
-    threads = psutil.cpu_count(logical=False) or 1
     if CPU in devices:
-        return Computing("cpu", 0, threads)
-    return Computing("cuda", 0, threads, memory_mb, len(devices))
+        return Computing("cpu", 0, cores())
+    return Computing("cuda", 0, cores(), memory_mb, len(devices))
 
 
 def pick(card: Card, machines: Machines, choice: Choice = picking.ANY) -> Picked:

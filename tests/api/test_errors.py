@@ -311,10 +311,10 @@ def test_json_that_is_no_object_is_422(alice: Caller, body: bytes) -> None:
 def test_a_prompt_that_is_too_long_is_400_and_free(alice: Caller) -> None:
     alice.chat("a", "smollm2-short", max_tokens=1)  # it is loaded
     before = alice.available()
-    response = alice.chat("one two three four five six seven eight nine", "echo-one")
+    response = alice.chat("word " * 1001, "echo-one")
     error = error_of(response, 400, "context_length_exceeded")
     assert error["param"] == "messages"
-    assert "8 tokens" in error["message"]
+    assert "1000 tokens" in error["message"]
     response = alice.chat("word " * 400, "smollm2-short")
     error = error_of(response, 400, "context_length_exceeded")
     assert re.search(r"has 4\d\d tokens.* context is 256 tokens", error["message"])
