@@ -219,7 +219,7 @@ def write_again(said: str, table: list[str]) -> None:
     anew = {number_of(line): line for line in table if number_of(line)}
     lines = [anew.get(number_of(line), line) for line in lines]
     rows = ", ".join(anew)
-    PAGE.write_text("\n".join([*before, *lines, "", f"Again, row {rows}: {said}", *after]))
+    PAGE.write_text("\n".join([*before, *lines, "", f"Row {rows} again. {said}", *after]))
 
 
 def number_of(line: str) -> str:
