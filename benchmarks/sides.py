@@ -105,8 +105,8 @@ async def crowd(
 
 
 @contextmanager
-def bare(model: str) -> Iterator[Side]:
-    """Our engine alone in a process of its own."""
+def bare(model: str, cores: set[int]) -> Iterator[Side]:
+    """Our engine alone in a process of its own, on these cores."""
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.bare", model, str(CARDS)],
         cwd=ROOT,
@@ -115,6 +115,7 @@ def bare(model: str) -> Iterator[Side]:
         text=True,
         start_new_session=True,
     )
+    os.sched_setaffinity(process.pid, cores)
     assert process.stdin is not None
     stdin = process.stdin
 
@@ -192,15 +193,30 @@ async def healthy(port: int) -> bool:
     return b" 200 " in line
 
 
+def set_apart(system: Stack) -> set[int]:
+    """Leave the first core to engines, and bring all else, this process too, to the second.
+
+    Pods inherit it from their node: there may be none yet. Returns the engines' core.
+    """
+    first, second, *_ = sorted(os.sched_getaffinity(0))
+    for part, processes in system.processes().items():
+        for process in processes:
+            for thread in process.threads():
+                os.sched_setaffinity(thread.id, {first if part == "node" else second})
+    os.sched_setaffinity(0, {second})
+    return {first}
+
+
 @contextmanager
 def sides(arguments: argparse.Namespace, system: Stack) -> Iterator[list[Side]]:
     """All that are there, ready to answer."""
     with ExitStack() as running:
+        cores = set_apart(system) if arguments.apart else os.sched_getaffinity(0)
         found = []
         for model in [arguments.only] if arguments.only else MODELS:
             through = over_http(system.port, system.key, model)
             found.append(Side(f"through us, {model}", through, system.cpu_s))
-            found.append(running.enter_context(bare(model)))
+            found.append(running.enter_context(bare(model, cores)))
         if arguments.only:
             yield found
             return

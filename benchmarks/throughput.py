@@ -126,10 +126,16 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--requests", type=int, default=64, help="a turn, of all clients together")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--only", choices=MODELS, help="one of our engines, and nobody else")
+    parser.add_argument(
+        "--apart", action="store_true", help="engines on one core, and all else on another"
+    )
     parser.add_argument("--transformers", type=Path, help="the program `transformers`")
     parser.add_argument("--transformers-options", type=shlex.split, default=[])
     parser.add_argument("--vllm", type=Path, help="the program `vllm`")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.apart and not arguments.only:
+        parser.error("--apart takes --only: other servers would have their clients' core")
+    return arguments
 
 
 def numbers(text: str) -> list[int]:
