@@ -81,8 +81,7 @@ def test_everything_is_as_described(
             *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG), "run"),
             *(f"{system.base_url}/api/v1/openapi.json", "--checks", "all"),
             *("--max-examples", str(examples), "--seed", str(seed), "--continue-on-failure"),
-            # A small model may be asked for all of its context, four times.
-            *("--request-timeout", "180", "--max-response-time", "170"),
+            *("--request-timeout", "90", "--max-response-time", "60"),
             *("--no-color", "--warnings", "off"),
             *("--report", "json", "--report-json-path", str(report)),
             *(word for header in headers for word in ("--header", header)),
