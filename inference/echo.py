@@ -49,9 +49,9 @@ class Echo:
         """Emit one Delta per token and answer; raises whatever `emit` raises."""
         if self._faults:
             _fail_on_purpose(_last_words(request))
-        self._check(request)
-        tokens, finish_reason = _answer(request, self._most(request))
-        emit(Read(_prompt_tokens(request)))
+        prompt = self._checked(request)
+        tokens, finish_reason = _answer(request, self._most(request, prompt))
+        emit(Read(prompt))
         reply = Reply(tokens, request.n, emit)
         if self._pacer is None:
             while reply.step():
@@ -67,12 +67,13 @@ class Echo:
         if self._pacer is not None:
             self._pacer.stop()
 
-    def _most(self, request: ChatRequest) -> int:
-        """How many tokens an answer may have."""
+    def _most(self, request: ChatRequest, prompt: int) -> int:
+        """How many tokens the answer to a prompt of so many may have."""
         most = request.max_tokens or DEFAULT_TOKENS
-        return most if self._context is None else min(most, self._context - _prompt_tokens(request))
+        return most if self._context is None else min(most, self._context - prompt)
 
-    def _check(self, request: ChatRequest) -> None:
+    def _checked(self, request: ChatRequest) -> int:
+        """The prompt's tokens; InvalidRequest or ContextLengthExceeded if there is no answer."""
         if not _last_words(request).strip():
             raise InvalidRequest("There is no user message to echo.", param=request.asked_in)
         tokens = _prompt_tokens(request)
@@ -82,6 +83,7 @@ class Echo:
                 f"{self._context} tokens. Shorten the {request.asked_in}.",
                 param=request.asked_in,
             )
+        return tokens
 
 
 @dataclass(slots=True)
